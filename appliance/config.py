@@ -1,0 +1,201 @@
+"""Settings: one TOML file, and a variable for every key.
+
+`[web] listen` is `SPUD_WEB_LISTEN`; a variable wins over the file. Unknown keys are refused, since a
+misspelt limit that is silently ignored is worse than none. docs/configuration.md lists every key.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from appliance.errors import ConfigError
+
+DEFAULT_PATH = Path("/etc/spud/config.toml")
+
+_MIB = 1024**2
+_GIB = 1024**3
+
+
+def _check_address(value: str) -> str:
+    host, separator, port = value.rpartition(":")
+    if not separator or not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError("must be HOST:PORT, such as 127.0.0.1:8600")
+    return value
+
+
+Address = Annotated[str, AfterValidator(_check_address)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StoreSettings(_Section):
+    """Where Spud keeps what it must not lose."""
+
+    directory: Path = Field(Path("/var/lib/spud"), description="database, jobs and uploads")
+
+
+class WebSettings(_Section):
+    """The page and the API."""
+
+    listen: Address = Field("127.0.0.1:8600", description="address of the page and the API")
+    threads: int = Field(32, ge=4, description="requests served at once; a followed log holds one")
+    session_hours: int = Field(168, ge=1, description="how long a browser stays signed in")
+    allowed_hosts: str = Field(
+        "", description="names, comma-separated, by which browsers may reach the page beside its address"
+    )
+
+
+class ExporterSettings(_Section):
+    """The Prometheus exporter."""
+
+    listen: Address = Field("127.0.0.1:9836", description="address of /metrics")
+
+
+class SchedulerSettings(_Section):
+    """The process that starts jobs."""
+
+    reconcile_seconds: float = Field(
+        5.0, gt=0, description="how often containers are compared with the store"
+    )
+    stop_grace_seconds: float = Field(10.0, gt=0, description="time between SIGTERM and SIGKILL for a job")
+    cpus: float = Field(0.0, ge=0, description="cores shared by the jobs without GPU; 0 means all cores")
+
+
+class EngineSettings(_Section):
+    """The Docker engine."""
+
+    socket: str = Field("unix:///var/run/docker.sock", description="address of the Docker engine")
+
+
+class ImagesSettings(_Section):
+    """The images that jobs run in."""
+
+    directory: Path = Field(Path("/opt/spud/images"), description="recipes for `spud image build`")
+    default: str = Field("tensorflow", description="image of a job that names none")
+
+
+class GpusSettings(_Section):
+    """How GPUs are found and given to containers."""
+
+    library: str = Field("", description="path of libnvidia-ml.so.1; empty lets the loader find it")
+    injection: Literal["auto", "cdi", "device_request", "environment"] = Field(
+        "auto", description="how a GPU enters a container; `environment` names it only, for simulated GPUs"
+    )
+
+
+class JobsSettings(_Section):
+    """Limits of a single job."""
+
+    code_max_bytes: int = Field(100 * _MIB, gt=0, description="largest upload of code, compressed")
+    workspace_max_bytes: int = Field(2 * _GIB, gt=0, description="largest upload of code, unpacked")
+    code_max_files: int = Field(20_000, gt=0, description="most files in an upload of code")
+    log_max_bytes: int = Field(
+        256 * _MIB, gt=0, description="log kept of one attempt; the rest is dropped with a mark"
+    )
+    pids: int = Field(4096, gt=0, description="processes and threads of one job")
+    shm_bytes: int = Field(1 * _GIB, gt=0, description="size of /dev/shm in a job")
+    min_free_bytes: int = Field(1 * _GIB, ge=0, description="free disk below which uploads are refused")
+
+
+class DataSettings(_Section):
+    """The data sets that jobs can mount."""
+
+    directory: Path = Field(Path("/var/lib/spud/data"), description="one folder per data set")
+
+
+class Settings(_Section):
+    """All settings of the box."""
+
+    store: StoreSettings = StoreSettings()
+    web: WebSettings = WebSettings()
+    exporter: ExporterSettings = ExporterSettings()
+    scheduler: SchedulerSettings = SchedulerSettings()
+    engine: EngineSettings = EngineSettings()
+    images: ImagesSettings = ImagesSettings()
+    gpus: GpusSettings = GpusSettings()
+    jobs: JobsSettings = JobsSettings()
+    data: DataSettings = DataSettings()
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Return host and port of a checked `HOST:PORT`."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def load_settings(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings from the TOML file and the variables.
+
+    Without `path`, `SPUD_CONFIG` names the file; the default file may be absent, a named one may not.
+    Raises ConfigError naming the file or variable, the key and what it must be.
+    """
+    named = path or (Path(environ["SPUD_CONFIG"]) if environ.get("SPUD_CONFIG") else None)
+    source = named or DEFAULT_PATH
+    values = _read_file(source) if named or source.exists() else {}
+    _check_keys(values, source)
+    for section, key, variable in _variables():
+        if variable in environ:
+            values.setdefault(section, {})[key] = environ[variable]
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_describe(error, source, environ)) from None
+
+
+def _variables() -> list[tuple[str, str, str]]:
+    return [
+        (section, key, f"SPUD_{section}_{key}".upper())
+        for section, field in Settings.model_fields.items()
+        for key in _section_model(field.annotation).model_fields
+    ]
+
+
+def _section_model(annotation: Any) -> type[_Section]:
+    if isinstance(annotation, type) and issubclass(annotation, _Section):
+        return annotation
+    raise TypeError(f"{annotation} is not a section of settings")
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"Cannot read the settings in {path}: {error.strerror}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}. Correct it and start again.") from None
+
+
+def _check_keys(values: dict[str, Any], path: Path) -> None:
+    for section, content in values.items():
+        _check_name(section, list(Settings.model_fields), f"section [{section}] in {path}")
+        if not isinstance(content, dict):
+            raise ConfigError(f"[{section}] in {path} must be a section with keys, not a value.")
+        known = list(_section_model(Settings.model_fields[section].annotation).model_fields)
+        for key in content:
+            _check_name(key, known, f'key "{key}" in [{section}] of {path}')
+
+
+def _check_name(name: str, known: list[str], what: str) -> None:
+    if name in known:
+        return
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f'Did you mean "{close[0]}"?' if close else f"Known are: {', '.join(known)}."
+    raise ConfigError(f"Unknown {what}. {hint}")
+
+
+def _describe(error: ValidationError, path: Path, environ: Mapping[str, str]) -> str:
+    first = error.errors()[0]
+    section, key = str(first["loc"][0]), str(first["loc"][-1])
+    variable = f"SPUD_{section}_{key}".upper()
+    where = variable if variable in environ else f"[{section}] {key} in {path}"
+    reason = first["msg"].removeprefix("Value error, ")
+    return f"{where} cannot be {first['input']!r}: {reason[0].lower()}{reason[1:]}."
