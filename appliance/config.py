@@ -6,7 +6,6 @@ misspelt limit that is silently ignored is worse than none. docs/configuration.m
 
 from __future__ import annotations
 
-import difflib
 import os
 import tomllib
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from appliance.errors import ConfigError
+from appliance.validation import first_reason, unknown_name
 
 DEFAULT_PATH = Path("/etc/spud/config.toml")
 
@@ -185,11 +185,8 @@ def _check_keys(values: dict[str, Any], path: Path) -> None:
 
 
 def _check_name(name: str, known: list[str], what: str) -> None:
-    if name in known:
-        return
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f'Did you mean "{close[0]}"?' if close else f"Known are: {', '.join(known)}."
-    raise ConfigError(f"Unknown {what}. {hint}")
+    if name not in known:
+        raise ConfigError(unknown_name(name, known, what))
 
 
 def _describe(error: ValidationError, path: Path, environ: Mapping[str, str]) -> str:
@@ -197,5 +194,4 @@ def _describe(error: ValidationError, path: Path, environ: Mapping[str, str]) ->
     section, key = str(first["loc"][0]), str(first["loc"][-1])
     variable = f"SPUD_{section}_{key}".upper()
     where = variable if variable in environ else f"[{section}] {key} in {path}"
-    reason = first["msg"].removeprefix("Value error, ")
-    return f"{where} cannot be {first['input']!r}: {reason[0].lower()}{reason[1:]}."
+    return f"{where} is {first['input']!r}, but {first_reason(error)}."

@@ -1,0 +1,118 @@
+"""The Docker engine: the only module that imports the docker SDK."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import docker
+import requests
+from docker.errors import APIError, DockerException, ImageNotFound
+
+from appliance.containers.images import ImageRecord
+from appliance.errors import NotFound, SpudError, Unavailable
+
+# A RUN line may be silent for long, and an import answers only when all of it is stored.
+_BUILD_TIMEOUT_S = 3600
+
+
+def connect(socket: str, timeout_s: float = 60) -> docker.APIClient:
+    """Return a client of the engine at `socket`; raises Unavailable when none answers there."""
+    try:
+        return docker.APIClient(base_url=socket, version="auto", timeout=timeout_s)
+    except DockerException as error:
+        raise _unavailable(socket, error) from None
+
+
+def _unavailable(socket: str, error: Exception) -> Unavailable:
+    if "Permission denied" in str(error):
+        return Unavailable(f"No permission to use the Docker engine at {socket}. Run it with sudo.")
+    return Unavailable(f"No Docker engine answers at {socket}. Start it and try again.")
+
+
+class DockerImages:
+    """The images of one engine, as `images.ImageEngine` wants them."""
+
+    def __init__(self, socket: str) -> None:
+        self._client = connect(socket, _BUILD_TIMEOUT_S)
+
+    def find(self, reference: str) -> ImageRecord | None:
+        """Return the local image of this name or id, or None."""
+        try:
+            return _record(self._client.inspect_image(reference))
+        except ImageNotFound:
+            return None
+
+    def list(self, label: str) -> list[ImageRecord]:
+        """Return the local images that bear the label, newest first."""
+        found = self._client.images(filters={"label": label})
+        return [_record(self._client.inspect_image(image["Id"])) for image in found]
+
+    def pull(self, reference: str) -> Iterator[str]:
+        """Fetch an image from its registry; yields a line now and then, raises NotFound with the reason."""
+        try:
+            for message in self._client.pull(reference, stream=True, decode=True):
+                if "error" in message:
+                    raise NotFound(f"The image {reference} could not be pulled: {message['error']}.")
+                if "progress" not in message:
+                    yield str(message.get("status", ""))
+        except APIError as error:
+            raise NotFound(f"The image {reference} could not be pulled: {error.explanation}.") from None
+
+    def build(
+        self, folder: Path, tag: str, arguments: Mapping[str, str], labels: Mapping[str, str]
+    ) -> Iterator[str]:
+        """Build a folder with a Dockerfile; yields its output, raises SpudError with the engine's reason."""
+        messages = self._client.build(
+            path=str(folder),
+            tag=tag,
+            buildargs=dict(arguments),
+            labels=dict(labels),
+            rm=True,
+            forcerm=True,
+            decode=True,
+        )
+        return _texts(messages)
+
+    def import_root(self, archive: Path, tag: str, changes: Sequence[str]) -> None:
+        """Make an image of a root file system's tar archive; `changes` are lines in Dockerfile syntax."""
+        repository, _, version = tag.partition(":")
+        with archive.open("rb") as stream:
+            answer = self._client.import_image_from_stream(
+                stream, repository=repository, tag=version, changes=list(changes)
+            )
+        for line in answer.splitlines():
+            if "error" in (message := json.loads(line)):
+                raise SpudError(str(message["error"]))
+
+    def tag(self, reference: str, name: str) -> None:
+        """Give a local image a further name, which another image may have borne until now."""
+        repository, _, version = name.partition(":")
+        self._client.tag(reference, repository, version)
+
+    def remove(self, reference: str) -> None:
+        """Remove a name, and the image with its last name."""
+        self._client.remove_image(reference)
+
+
+def _texts(messages: Iterator[dict[str, Any]]) -> Iterator[str]:
+    try:
+        for message in messages:
+            if "error" in message:
+                raise SpudError(str(message["error"]))
+            if text := message.get("stream") or message.get("status"):
+                yield str(text)
+    except (APIError, requests.RequestException) as error:
+        raise SpudError(str(error)) from None
+
+
+def _record(inspected: Mapping[str, Any]) -> ImageRecord:
+    return ImageRecord(
+        id=inspected["Id"],
+        tags=tuple(inspected["RepoTags"] or ()),
+        labels=dict(inspected["Config"].get("Labels") or {}),
+        created_at=inspected["Created"],
+        size_bytes=inspected["Size"],
+    )

@@ -1,0 +1,90 @@
+"""The log of an attempt: one line of file per line of output, with the engine's timestamp.
+
+    2026-11-21T09:00:00.123456789Z F Step 200, Minibatch Loss= 2.0791
+    <RFC 3339, nanoseconds> <F: a full line, P: a part of one> <text>
+
+The timestamp of the last line is the cursor: whoever resumes writing reads it back from the file itself,
+so that log and cursor cannot disagree, whenever the writer dies.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+TRUNCATED_MARK = b"[spud] The log has reached its limit; what follows is not kept."
+
+_TAIL_BYTES = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class LogRecord:
+    """A line of output, or a part of a long one. `timestamp` is the engine's, to the nanosecond."""
+
+    timestamp: bytes
+    is_full: bool
+    text: bytes
+
+    def encode(self) -> bytes:
+        """Return the record as it stands in the file."""
+        return b"%s %s %s\n" % (self.timestamp, b"F" if self.is_full else b"P", self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class LogCursor:
+    """How far a log is written: the last timestamp, and how many records bear it."""
+
+    timestamp: bytes
+    records: int
+
+
+def decode(line: bytes) -> LogRecord:
+    """Return the record of one line of the file."""
+    timestamp, kind, text = line.rstrip(b"\n").split(b" ", 2)
+    return LogRecord(timestamp, kind == b"F", text)
+
+
+def open_for_append(path: Path) -> tuple[BinaryIO, LogCursor | None]:
+    """Open a log to go on writing; a line that was cut off by the writer's death is removed first."""
+    file = path.open("ab+", buffering=0)
+    tail = _tail(file)
+    end = tail.rfind(b"\n") + 1
+    size = file.seek(0, os.SEEK_END)
+    file.truncate(size - (len(tail) - end))
+    return file, _cursor(tail[:end])
+
+
+def read(path: Path, offset: int = 0) -> Iterator[tuple[int, bytes]]:
+    """Yield the output after a byte offset of the file: each piece with the offset behind it.
+
+    A part of a long line comes without line end. A missing file is an empty log.
+    """
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return
+    with file:
+        file.seek(offset)
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            offset += len(line)
+            record = decode(line)
+            yield offset, record.text + (b"\n" if record.is_full else b"")
+
+
+def _tail(file: BinaryIO) -> bytes:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - _TAIL_BYTES))
+    return file.read()
+
+
+def _cursor(tail: bytes) -> LogCursor | None:
+    lines = tail.splitlines()
+    if not lines:
+        return None
+    last = lines[-1].split(b" ", 1)[0]
+    return LogCursor(last, sum(line.startswith(last + b" ") for line in lines))

@@ -1,0 +1,235 @@
+"""The code of a job: an upload becomes a checked, content-addressed archive; the archive a workspace.
+
+Whatever arrives here is a stranger's tar file. It is checked member by member before anything of it is
+kept, and only plain files, folders and links that stay inside survive.
+"""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import hashlib
+import os
+import shutil
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, cast
+
+from appliance.config import JobsSettings
+from appliance.errors import InvalidRequest, StorageFull, TooLarge
+
+_CHUNK_BYTES = 1024**2
+_HEADER_LIMIT_BYTES = 1024**2
+_MIB = 1024**2
+_SPOOL_PREFIX = ".upload-"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A kept archive: its SHA-256 is its name; sizes are of the archive and of its files."""
+
+    sha256: str
+    archive_bytes: int
+    unpacked_bytes: int
+    files: int
+
+
+class SnapshotStore:
+    """The archives of all jobs' code, each kept once."""
+
+    def __init__(self, directory: Path, limits: JobsSettings) -> None:
+        self._directory = directory
+        self._limits = limits
+
+    def add(self, upload: BinaryIO) -> Snapshot:
+        """Check an uploaded .tar.gz and keep it.
+
+        Raises InvalidRequest for a damaged archive or a member that is not allowed, TooLarge over a
+        limit, StorageFull when the disk has no room; nothing is left behind then.
+        """
+        self._check_free_space()
+        with self._spool() as spool:
+            digest = self._copy(upload, spool)
+            unpacked, count = self._check(spool)
+            size = spool.seek(0, os.SEEK_END)
+            _keep(spool, self.path(digest))
+        return Snapshot(digest, size, unpacked, count)
+
+    def path(self, sha256: str) -> Path:
+        """Return where the archive of that hash is kept."""
+        return self._directory / f"{sha256}.tar.gz"
+
+    def unpack(self, sha256: str, target: Path) -> None:
+        """Write the files of a kept archive below `target`, which must exist."""
+        with tarfile.open(self.path(sha256), "r:gz") as archive:
+            for member in archive:
+                _extract(archive, member, target)
+
+    def _check_free_space(self) -> None:
+        free = shutil.disk_usage(self._directory).free
+        if free < self._limits.min_free_bytes:
+            raise StorageFull(
+                f"The box has only {free // _MIB} MiB of disk left."
+                " Remove old jobs or data, then submit again."
+            )
+
+    def remove_leftovers(self) -> None:
+        """Remove what uploads left that were cut off by the death of the process."""
+        for path in self._directory.glob(_SPOOL_PREFIX + "*"):
+            path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _spool(self) -> Iterator[BinaryIO]:
+        """Yield a file on the store's disk that is removed afterwards."""
+        try:
+            with tempfile.NamedTemporaryFile(dir=self._directory, prefix=_SPOOL_PREFIX) as spool:
+                yield cast(BinaryIO, spool)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise StorageFull("The box's disk is full. Free some space, then submit again.") from None
+
+    def _copy(self, upload: BinaryIO, spool: BinaryIO) -> str:
+        digest = hashlib.sha256()
+        size = 0
+        while chunk := upload.read(_CHUNK_BYTES):
+            size += len(chunk)
+            if size > self._limits.code_max_bytes:
+                raise TooLarge(
+                    f"The code is larger than {self._limits.code_max_bytes // _MIB} MiB."
+                    " Leave data out with a .spudignore file, or mount it with --data."
+                )
+            digest.update(chunk)
+            spool.write(chunk)
+        spool.flush()
+        return digest.hexdigest()
+
+    def _check(self, spool: BinaryIO) -> tuple[int, int]:
+        """Return bytes and number of the files in the archive; raise for anything that may not be in it."""
+        spool.seek(0)
+        try:
+            with gzip.GzipFile(fileobj=spool) as plain:
+                return _check_members(_Bounded(plain, self._limits.workspace_max_bytes), self._limits)
+        except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, UnicodeError, ValueError) as error:
+            raise InvalidRequest(f"The code is not a usable .tar.gz archive: {error}.") from None
+
+
+class _Bounded:
+    """A decompressed stream that refuses to be read beyond a limit, or in one large piece.
+
+    tarfile reads a member's extended header whole into memory, whatever length it claims.
+    """
+
+    def __init__(self, stream: gzip.GzipFile, limit_bytes: int) -> None:
+        self._stream = stream
+        # Headers and padding take at most 1 KiB a file beside the contents.
+        self._limit_bytes = 2 * limit_bytes
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= _HEADER_LIMIT_BYTES:
+            raise TooLarge("The code archive has an oversized header. Pack it with: spud submit")
+        self._check(self._stream.tell() + size)
+        return self._stream.read(size)
+
+    def seek(self, position: int, whence: int = os.SEEK_SET) -> int:
+        self._check(position)
+        return self._stream.seek(position, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def _check(self, position: int) -> None:
+        if position > self._limit_bytes:
+            raise TooLarge(_too_large(self._limit_bytes // 2))
+
+
+def _check_members(stream: _Bounded, limits: JobsSettings) -> tuple[int, int]:
+    total, count = 0, 0
+    kinds: dict[PurePosixPath, bool] = {}
+    with tarfile.open(fileobj=cast(BinaryIO, stream), mode="r:") as archive:
+        for member in archive:
+            count += 1
+            total += member.size
+            if count > limits.code_max_files:
+                raise TooLarge(f"The code has more than {limits.code_max_files} files. See .spudignore.")
+            if total > limits.workspace_max_bytes:
+                raise TooLarge(_too_large(limits.workspace_max_bytes))
+            path = _check_member(member)
+            _check_place(path, kinds)
+            kinds[path] = member.isdir()
+    return total, count
+
+
+def _check_member(member: tarfile.TarInfo) -> PurePosixPath:
+    """Return the member's normal path; raise InvalidRequest unless it may be in a workspace."""
+    path = PurePosixPath(member.name)
+    if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in member.name:
+        raise InvalidRequest(f"The code archive holds {member.name!r}, a path outside its folder.")
+    if member.issym():
+        _check_link(path, member.linkname)
+    elif member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE):
+        raise InvalidRequest(
+            f"The code archive holds {member.name!r}, which is neither a file, a folder nor a symbolic link."
+        )
+    return path
+
+
+def _check_link(path: PurePosixPath, target: str) -> None:
+    resolved = os.path.normpath(path.parent / target)
+    if target.startswith("/") or resolved == ".." or resolved.startswith("../"):
+        raise InvalidRequest(
+            f"The code archive holds {str(path)!r}, a link to {target!r} outside its folder."
+        )
+
+
+def _check_place(path: PurePosixPath, kinds: dict[PurePosixPath, bool]) -> None:
+    """Refuse a second member of the same path, and one below a link or a file."""
+    if path in kinds and not kinds[path]:
+        raise InvalidRequest(f"The code archive holds {str(path)!r} twice.")
+    for parent in path.parents:
+        if kinds.get(parent) is False:
+            raise InvalidRequest(
+                f"The code archive holds {str(path)!r} below {str(parent)!r}, which is no folder."
+            )
+
+
+def _too_large(limit_bytes: int) -> str:
+    return (
+        f"The code is larger than {limit_bytes // _MIB} MiB when unpacked."
+        " Leave data out with a .spudignore file, or mount it with --data."
+    )
+
+
+def _keep(spool: BinaryIO, path: Path) -> None:
+    """Give the spooled archive its name, durably, unless it has been kept before."""
+    os.fchmod(spool.fileno(), 0o640)
+    os.fsync(spool.fileno())
+    try:
+        os.link(spool.name, path)
+    except FileExistsError:
+        return
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
+    path = target / member.name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if member.isdir():
+        path.mkdir(exist_ok=True)
+    elif member.issym():
+        path.symlink_to(member.linkname)
+    else:
+        source = archive.extractfile(member)
+        with path.open("xb") as file:
+            shutil.copyfileobj(cast(BinaryIO, source), file, _CHUNK_BYTES)
+        path.chmod(0o755 if member.mode & 0o100 else 0o644)
+        os.utime(path, (member.mtime, member.mtime))
