@@ -99,7 +99,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One launch of a job. `launched_at` is when its container was first asked for."""
+    """One launch of a job; `boot_id` is the box's boot in which it was opened."""
 
     id: int
     job_id: int
@@ -107,7 +107,6 @@ class Attempt:
     gpu_uuids: tuple[str, ...]
     boot_id: str
     created_at: float
-    launched_at: float | None
     started_at: float | None
     finished_at: float | None
     outcome: Outcome | None

@@ -140,14 +140,6 @@ class JobStore:
             return None
         return self.attempts(job.id)[-1]
 
-    def record_launch(self, attempt: Attempt) -> None:
-        """Record that the container is about to be asked for, before it is."""
-        with self._database.transaction() as connection:
-            connection.execute(
-                "UPDATE attempt SET launched_at = ? WHERE id = ? AND launched_at IS NULL",
-                (time.time(), attempt.id),
-            )
-
     def record_running(self, attempt: Attempt, started_at: float, image_digest: str) -> bool:
         """Record that the container runs; False when the job is being stopped already."""
         with self._database.transaction() as connection:
@@ -322,7 +314,6 @@ def _attempt(row: Row) -> Attempt:
         gpu_uuids=tuple(json.loads(row["gpu_uuids"])),
         boot_id=row["boot_id"],
         created_at=row["created_at"],
-        launched_at=row["launched_at"],
         started_at=row["started_at"],
         finished_at=row["finished_at"],
         outcome=Outcome(row["outcome"]) if row["outcome"] else None,

@@ -51,7 +51,6 @@ CREATE TABLE attempt (
     gpu_uuids TEXT NOT NULL,
     boot_id TEXT NOT NULL,
     created_at REAL NOT NULL,
-    launched_at REAL,
     started_at REAL,
     finished_at REAL,
     outcome TEXT,

@@ -1,0 +1,121 @@
+"""From a job and its GPUs to the arguments of its container. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from appliance.config import Settings
+from appliance.jobs.directory import JobDirectory
+from appliance.jobs.job import Attempt, Job
+from appliance.users.user import User
+
+WORKSPACE = "/workspace"
+OUTPUT = "/output"
+DATA = "/data"
+HOME = "/home/job"
+
+JOB_LABEL = "spud.job"
+ATTEMPT_LABEL = "spud.attempt"
+OWNER_LABEL = "spud.owner"
+
+_MEMORY_SHARE = 0.9
+"""Part of the box's memory that a job without --memory may use; the rest keeps the box alive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A folder or file of the box inside a container."""
+
+    source: Path
+    target: str
+    is_read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerArguments:
+    """All that the engine is told of a job's container.
+
+    Every such container runs under the owner's uid, without capabilities and without a way to gain
+    privileges, under an init that reaps, on the engine's default network; that is not negotiable and
+    therefore not in here.
+    """
+
+    name: str
+    image: str
+    command: tuple[str, ...]
+    environment: dict[str, str]
+    labels: dict[str, str]
+    uid: int
+    gid: int
+    mounts: tuple[Mount, ...]
+    gpu_uuids: tuple[str, ...]
+    cpus: float | None
+    memory_bytes: int
+    pids: int
+    shm_bytes: int
+
+
+def container_arguments(
+    job: Job,
+    attempt: Attempt,
+    owner: User,
+    directory: JobDirectory,
+    image: str,
+    box_memory_bytes: int,
+    settings: Settings,
+) -> ContainerArguments:
+    """Return the container of one attempt; `image` is the engine's name for the image."""
+    return ContainerArguments(
+        name=attempt.container_name,
+        image=image,
+        command=job.spec.command,
+        environment=_environment(job, attempt, owner),
+        labels={
+            JOB_LABEL: str(job.id),
+            ATTEMPT_LABEL: str(attempt.number),
+            OWNER_LABEL: owner.name,
+        },
+        uid=owner.uid,
+        gid=owner.gid,
+        mounts=_mounts(job, directory, settings.data.directory),
+        gpu_uuids=attempt.gpu_uuids,
+        cpus=job.spec.cpus,
+        memory_bytes=job.spec.memory or int(box_memory_bytes * _MEMORY_SHARE),
+        pids=settings.jobs.pids,
+        shm_bytes=settings.jobs.shm_bytes,
+    )
+
+
+def passwd(owner: User) -> str:
+    """Return an /etc/passwd in which the owner's uid has a name and a home."""
+    return (
+        f"root:x:0:0:root:/root:/usr/sbin/nologin\n{owner.name}:x:{owner.uid}:{owner.gid}::{HOME}:/bin/bash\n"
+    )
+
+
+def _environment(job: Job, attempt: Attempt, owner: User) -> dict[str, str]:
+    return {
+        "PYTHONUNBUFFERED": "1",  # a log that comes in blocks of 8 KiB is not live
+        **job.spec.env,
+        "HOME": HOME,
+        "USER": owner.name,
+        "LOGNAME": owner.name,
+        "SPUD_JOB_ID": str(job.id),
+        "SPUD_ATTEMPT": str(attempt.number),
+        "SPUD_OUTPUT_DIR": OUTPUT,
+        "SPUD_DATA_DIR": DATA,
+        # CUDA images set this to "all"; under a runtime that honours it a CPU job would see every card.
+        "NVIDIA_VISIBLE_DEVICES": ",".join(attempt.gpu_uuids) or "void",
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+    }
+
+
+def _mounts(job: Job, directory: JobDirectory, data: Path) -> tuple[Mount, ...]:
+    return (
+        Mount(directory.workspace, WORKSPACE),
+        Mount(directory.output, OUTPUT),
+        Mount(directory.home, HOME),
+        Mount(directory.passwd, "/etc/passwd", is_read_only=True),
+        *(Mount(data / name, f"{DATA}/{name}", is_read_only=True) for name in job.spec.data),
+    )

@@ -1,0 +1,75 @@
+"""What Spud needs of a container engine, and how that can fail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from appliance.containers.arguments import ContainerArguments
+from appliance.errors import Conflict, NotFound, SpudError, Unavailable
+from appliance.jobs.box import Image
+from appliance.jobs.log import LogRecord
+
+
+class EngineUnavailable(Unavailable):
+    """The engine does not answer; what runs, runs on."""
+
+
+class NameTaken(Conflict):
+    """A container of that name exists: the attempt was launched before."""
+
+
+class ImageMissing(NotFound):
+    """No such image on this box."""
+
+
+class LaunchRefused(SpudError):
+    """The engine will not create or start such a container."""
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container of Spud's as the engine has it; times are Unix seconds, `error` is the engine's word."""
+
+    name: str
+    job_id: int
+    attempt: int
+    is_running: bool
+    was_started: bool
+    exit_code: int | None
+    error: str
+    image_digest: str
+    started_at: float | None
+    finished_at: float | None
+
+
+class ContainerEngine(Protocol):
+    """The engine. Every call raises EngineUnavailable when it does not answer."""
+
+    def create(self, arguments: ContainerArguments) -> None:
+        """Create a container; raises NameTaken, ImageMissing or LaunchRefused."""
+
+    def start(self, name: str) -> None:
+        """Start a created container; no effect on a running one; raises LaunchRefused."""
+
+    def stop(self, name: str, grace_s: float) -> None:
+        """Send SIGTERM and after the grace SIGKILL; returns when the container has ended or is gone."""
+
+    def remove(self, name: str) -> None:
+        """Remove an ended container; no effect when there is none."""
+
+    def inspect(self, name: str) -> Container | None:
+        """Return the container, or None when there is none."""
+
+    def containers(self) -> tuple[Container, ...]:
+        """Return all containers with Spud's labels, ended ones too."""
+
+    def logs(self, name: str, since_s: int, *, follow: bool) -> Iterator[LogRecord]:
+        """Yield the output since a Unix second; following, until the container ends."""
+
+    def find_image(self, name: str) -> Image | None:
+        """Return the local image of that name, or None."""
+
+    def images(self) -> tuple[Image, ...]:
+        """Return the local images that have a name."""
