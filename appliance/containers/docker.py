@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from appliance.errors import NotFound, SpudError, Unavailable
 _BUILD_TIMEOUT_S = 3600
 
 
-def connect(socket: str, timeout_s: float = 60) -> docker.APIClient:
+def connect(socket: str, timeout_s: int = 60) -> docker.APIClient:
     """Return a client of the engine at `socket`; raises Unavailable when none answers there."""
     try:
         return docker.APIClient(base_url=socket, version="auto", timeout=timeout_s)
@@ -41,14 +41,17 @@ class DockerImages:
     def find(self, reference: str) -> ImageRecord | None:
         """Return the local image of this name or id, or None."""
         try:
-            return _record(self._client.inspect_image(reference))
+            return self._inspect(reference)
         except ImageNotFound:
             return None
 
     def list(self, label: str) -> list[ImageRecord]:
         """Return the local images that bear the label, newest first."""
         found = self._client.images(filters={"label": label})
-        return [_record(self._client.inspect_image(image["Id"])) for image in found]
+        return [self._inspect(image["Id"]) for image in found]
+
+    def _inspect(self, reference: str) -> ImageRecord:
+        return _record(self._client.inspect_image(reference))  # type: ignore[no-untyped-call]
 
     def pull(self, reference: str) -> Iterator[str]:
         """Fetch an image from its registry; yields a line now and then, raises NotFound with the reason."""
@@ -76,13 +79,15 @@ class DockerImages:
         )
         return _texts(messages)
 
-    def import_root(self, archive: Path, tag: str, changes: Sequence[str]) -> None:
-        """Make an image of a root file system's tar archive; `changes` are lines in Dockerfile syntax."""
+    def import_root(self, chunks: Iterable[bytes], tag: str, changes: Sequence[str]) -> None:
+        """Make an image of a root file system's tar stream; `changes` are lines in Dockerfile syntax."""
         repository, _, version = tag.partition(":")
-        with archive.open("rb") as stream:
+        try:
             answer = self._client.import_image_from_stream(
-                stream, repository=repository, tag=version, changes=list(changes)
+                chunks, repository=repository, tag=version, changes=list(changes)
             )
+        except (APIError, requests.RequestException) as error:
+            raise SpudError(str(error)) from None
         for line in answer.splitlines():
             if "error" in (message := json.loads(line)):
                 raise SpudError(str(message["error"]))

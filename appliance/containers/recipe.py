@@ -1,4 +1,4 @@
-"""What a folder of images/ says: the recipe of one image, and the hash of all that goes in (pure but for reading)."""
+"""What a folder of images/ says: the recipe of one image, and the hash of all that goes in."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def choose_variant(recipe: Recipe, name: str, generation: str, capabilities: Seq
         raise InvalidRequest(f"{recipe.name} has no variant {name}. Known are: {', '.join(recipe.variants)}.")
     if name == "cpu":
         return Variant("cpu")
-    generation = generation or usable or next(reversed(recipe.generations))
+    generation = generation or usable or list(recipe.generations)[-1]
     if generation not in recipe.generations:
         known = ", ".join(recipe.generations)
         raise InvalidRequest(f"{recipe.name} knows no GPU generation {generation}. Known are: {known}.")
