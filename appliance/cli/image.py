@@ -22,7 +22,7 @@ from appliance.gpus.nvml import GpuError, NvmlDriver
 
 # Seconds between two lines about one download when nobody watches a terminal.
 _PLAIN_INTERVAL_S = 5.0
-_WORTH_A_LINE = re.compile(r"\s*(Downloading|Installing collected|Successfully installed|I: (?!running .*hook))")
+_WORTH_A_LINE = re.compile(
     r"\s*(Downloading |Installing collected|Successfully installed|I: (?!running .*hook))"
 )
 
