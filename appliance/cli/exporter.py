@@ -1,0 +1,18 @@
+"""`spud exporter`: one of the three processes."""
+
+from __future__ import annotations
+
+import click
+
+from appliance.config import load_settings
+from appliance.metrics.exporter import run
+
+
+@click.command()
+def exporter() -> None:
+    """Serve the metrics of GPUs and jobs to Prometheus.
+
+    Answers on the address [exporter] listen of the settings (127.0.0.1:9836): /metrics for
+    Prometheus, /api/gpus in JSON for the page, /healthz. Stays up without a driver and says so.
+    """
+    run(load_settings())
