@@ -76,10 +76,22 @@ def read(path: Path, offset: int = 0) -> Iterator[tuple[int, bytes]]:
             yield offset, record.text + (b"\n" if record.is_full else b"")
 
 
+def tail(path: Path, lines: int) -> list[str]:
+    """Return the last lines of the output, at most `lines` and at most 64 KiB of them."""
+    try:
+        with path.open("rb") as file:
+            records = [decode(line) for line in _tail(file).split(b"\n")[:-1]]
+    except FileNotFoundError:
+        return []
+    return [record.text.decode(errors="replace") for record in records[-lines:]]
+
+
 def _tail(file: BinaryIO) -> bytes:
-    size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - _TAIL_BYTES))
-    return file.read()
+    """Return the end of the file, from the beginning of a line; far more than one line can have."""
+    start = max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES)
+    file.seek(start)
+    tail = file.read()
+    return tail[tail.find(b"\n") + 1 :] if start else tail
 
 
 def _cursor(tail: bytes) -> LogCursor | None:

@@ -79,4 +79,5 @@ def _queue(jobs: Sequence[Job], missing: str) -> list[Waiting]:
 
 
 def _missing(wanted: float, noun: str, free: float) -> str:
-    return f"{wanted:g} {noun}{'' if wanted == 1 else 's'}, of which {free:g} {'is' if free == 1 else 'are'} free"
+    plural = "" if wanted == 1 else "s"
+    return f"{wanted:g} {noun}{plural}, of which {free:g} {'is' if free == 1 else 'are'} free"

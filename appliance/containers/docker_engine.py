@@ -1,0 +1,234 @@
+"""Job containers on the Docker engine: the `ContainerEngine` that Spud ships."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+import docker
+import requests
+from docker.errors import APIError, DockerException, NotFound
+from docker.types import DeviceRequest, HostConfig, LogConfig, Ulimit
+from docker.types import Mount as BindMount
+
+from appliance.config import GpusSettings
+from appliance.containers.arguments import ATTEMPT_LABEL, JOB_LABEL, WORKSPACE, ContainerArguments
+from appliance.containers.docker import connect
+from appliance.containers.engine import (
+    Container,
+    EngineUnavailable,
+    ImageMissing,
+    LaunchRefused,
+    NameTaken,
+)
+from appliance.errors import Unavailable
+from appliance.jobs.box import Image
+from appliance.jobs.log import LogRecord
+
+_TIMEOUT_S = 60
+_SILENCE_S = 10 * 365 * 86400
+"""How long a log may be silent: for ever, in a form that the socket takes."""
+_STACK_BYTES = 64 * 1024**2
+"""Stack and locked memory as NVIDIA's images ask for (User Guide, "Setting up shared memory")."""
+_NEVER = "0001-01-01T00:00:00Z"
+_CDI_KIND = "nvidia.com/gpu"
+
+
+class DockerEngine:
+    """One Docker engine. It may come and go: every call connects anew if it has to."""
+
+    def __init__(self, socket: str, gpus: GpusSettings) -> None:
+        self._socket = socket
+        self._injection = gpus.injection
+
+    def create(self, arguments: ContainerArguments) -> None:
+        """Create the container; see `ContainerEngine`."""
+        with _answering(self._socket):
+            try:
+                self._client.create_container(
+                    name=arguments.name,
+                    image=arguments.image,
+                    entrypoint=[],  # an image's own entry point would run another program than asked for
+                    command=list(arguments.command),
+                    environment=arguments.environment,
+                    labels=arguments.labels,
+                    user=f"{arguments.uid}:{arguments.gid}",
+                    working_dir=WORKSPACE,
+                    host_config=self._host_config(arguments),
+                )
+            except NotFound:
+                raise ImageMissing(f"No image {arguments.image} on this box.") from None
+            except APIError as error:
+                if error.status_code == requests.codes.conflict:
+                    raise NameTaken(f"There is a container {arguments.name} already.") from None
+                raise LaunchRefused(_explanation(error)) from None
+
+    def start(self, name: str) -> None:
+        """Start the container; see `ContainerEngine`."""
+        with _answering(self._socket):
+            try:
+                self._client.start(name)
+            except APIError as error:
+                raise LaunchRefused(_explanation(error)) from None
+
+    def stop(self, name: str, grace_s: float) -> None:
+        """Stop the container; see `ContainerEngine`."""
+        with _answering(self._socket), _absent_is_fine():
+            self._client.stop(name, timeout=max(1, round(grace_s)))
+
+    def remove(self, name: str) -> None:
+        """Remove the container; see `ContainerEngine`."""
+        with _answering(self._socket), _absent_is_fine():
+            self._client.remove_container(name, v=True)
+
+    def inspect(self, name: str) -> Container | None:
+        """Return the container; see `ContainerEngine`."""
+        with _answering(self._socket), _absent_is_fine():
+            return _container(self._client.inspect_container(name))
+        return None
+
+    def containers(self) -> tuple[Container, ...]:
+        """Return all containers of Spud's; see `ContainerEngine`."""
+        with _answering(self._socket):
+            found = self._client.containers(all=True, filters={"label": JOB_LABEL})
+        inspected = (self.inspect(summary["Id"]) for summary in found)
+        # None: removed by hand between list and inspect.
+        return tuple(container for container in inspected if container)
+
+    def logs(self, name: str, since_s: int, *, follow: bool) -> Iterator[LogRecord]:
+        """Yield the output; see `ContainerEngine`."""
+        with _answering(self._socket), _absent_is_fine():
+            frames = self._stream_client.logs(
+                name, stream=True, follow=follow, timestamps=True, since=since_s or None
+            )
+            for frame in frames:
+                yield _record(frame)
+
+    def find_image(self, name: str) -> Image | None:
+        """Return the image; see `ContainerEngine`."""
+        with _answering(self._socket), _absent_is_fine():
+            found = self._client.inspect_image(name)  # type: ignore[no-untyped-call]
+            return Image(name, found["Id"], found["Size"])
+        return None
+
+    def images(self) -> tuple[Image, ...]:
+        """Return the images; see `ContainerEngine`."""
+        with _answering(self._socket):
+            found = self._client.images()
+        images = (
+            Image(tag, image["Id"], image["Size"]) for image in found for tag in image["RepoTags"] or ()
+        )
+        return tuple(sorted(images, key=lambda image: image.name))
+
+    @cached_property
+    def _client(self) -> docker.APIClient:
+        return connect(self._socket, _TIMEOUT_S)
+
+    @cached_property
+    def _stream_client(self) -> docker.APIClient:
+        return connect(self._socket, _SILENCE_S)
+
+    def _host_config(self, arguments: ContainerArguments) -> HostConfig:
+        return self._client.create_host_config(
+            init=True,
+            cap_drop=["ALL"],
+            security_opt=["no-new-privileges"],
+            pids_limit=arguments.pids,
+            mem_limit=arguments.memory_bytes,
+            memswap_limit=arguments.memory_bytes,
+            nano_cpus=round(arguments.cpus * 1e9) if arguments.cpus else None,
+            shm_size=arguments.shm_bytes,
+            ulimits=[
+                Ulimit(name="memlock", soft=-1, hard=-1),
+                Ulimit(name="stack", soft=_STACK_BYTES, hard=_STACK_BYTES),
+            ],
+            mounts=[
+                BindMount(mount.target, str(mount.source), type="bind", read_only=mount.is_read_only)
+                for mount in arguments.mounts
+            ],
+            device_requests=self._device_requests(arguments.gpu_uuids),
+            # The log pump copies everything; this bounds what a dead scheduler leaves to the engine.
+            log_config=LogConfig(type="json-file", config={"max-size": "100m", "max-file": "5"}),
+        )
+
+    def _device_requests(self, gpu_uuids: tuple[str, ...]) -> list[DeviceRequest] | None:
+        """Return how the GPUs enter the container: always by UUID, since a count means the first ones."""
+        if not gpu_uuids or self._injection == "environment":
+            return None
+        if self._injection == "cdi" or (self._injection == "auto" and self._has_cdi):
+            names = [f"{_CDI_KIND}={uuid}" for uuid in gpu_uuids]
+            return [DeviceRequest(driver="cdi", device_ids=names)]
+        return [DeviceRequest(device_ids=list(gpu_uuids), capabilities=[["gpu"]])]
+
+    @cached_property
+    def _has_cdi(self) -> bool:
+        """Whether the engine resolves CDI names; those that do tell where they look for them."""
+        return bool(self._client.info().get("CDISpecDirs"))
+
+
+@contextmanager
+def _answering(socket: str) -> Iterator[None]:
+    """Turn every way in which an engine can be away into EngineUnavailable."""
+    try:
+        yield
+    except (requests.RequestException, Unavailable) as error:
+        raise EngineUnavailable(f"The Docker engine at {socket} does not answer.") from error
+    except APIError:
+        raise
+    except DockerException as error:
+        raise EngineUnavailable(f"The Docker engine at {socket} does not answer: {error}.") from error
+
+
+@contextmanager
+def _absent_is_fine() -> Iterator[None]:
+    try:
+        yield
+    except NotFound:
+        return
+    except APIError as error:
+        # 409: its removal is under way already.
+        if error.status_code != requests.codes.conflict:
+            raise EngineUnavailable(f"The Docker engine failed: {_explanation(error)}") from error
+
+
+def _explanation(error: APIError) -> str:
+    text = str(error.explanation or error).strip()
+    return text.removeprefix("failed to create task for container: ")
+
+
+def _record(frame: bytes) -> LogRecord:
+    """Return one message of the engine's log; what is longer than its buffer comes in parts."""
+    timestamp, _, text = frame.partition(b" ")
+    return LogRecord(timestamp, text.endswith(b"\n"), text.removesuffix(b"\n").replace(b"\n", b" "))
+
+
+def _container(inspected: Mapping[str, Any]) -> Container:
+    state, labels = inspected["State"], inspected["Config"]["Labels"]
+    return Container(
+        name=inspected["Name"].removeprefix("/"),
+        job_id=_number(labels.get(JOB_LABEL)),
+        attempt=_number(labels.get(ATTEMPT_LABEL)),
+        is_running=bool(state["Running"]),
+        was_started=state["StartedAt"] != _NEVER,
+        exit_code=None if state["Running"] else state["ExitCode"],
+        error=state.get("Error", ""),
+        image_digest=inspected["Image"],
+        started_at=_seconds(state["StartedAt"]),
+        finished_at=_seconds(state["FinishedAt"]),
+    )
+
+
+def _number(label: str | None) -> int:
+    return int(label) if label and label.isdigit() else 0
+
+
+def _seconds(timestamp: str) -> float | None:
+    """Return Unix seconds of the engine's RFC 3339; its nanoseconds are more than Python 3.11 reads."""
+    if timestamp == _NEVER:
+        return None
+    whole, _, fraction = timestamp.removesuffix("Z").partition(".")
+    seconds = datetime.fromisoformat(whole + "+00:00").timestamp()
+    return seconds + float(f"0.{fraction or 0}")

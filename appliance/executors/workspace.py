@@ -1,0 +1,71 @@
+"""The folders of an attempt, made before its container.
+
+The owner owns what the job may write, but not the folder around it: who could put a link in the place
+of a mount's source would choose what the engine, as root, mounts.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from appliance.containers.arguments import passwd
+from appliance.jobs.directory import JobDirectory
+from appliance.jobs.snapshot import SnapshotStore
+from appliance.users.user import User
+
+# The group is Spud's, by the setgid bit of the store's folder, so that the page can show outputs.
+_OWNERS_MODE = 0o2770
+_PASSAGE_MODE = 0o2771
+
+
+def prepare(directory: JobDirectory, snapshots: SnapshotStore, snapshot: str | None, owner: User) -> None:
+    """Make the folders of an attempt; what a death in the middle left is done anew.
+
+    Raises OSError. The workspace appears under its name only when it is whole.
+    """
+    if directory.workspace.exists():
+        return
+    for passage in (directory.root.parent, directory.root):
+        passage.mkdir(parents=True, exist_ok=True)
+        passage.chmod(_PASSAGE_MODE)
+    directory.passwd.write_text(passwd(owner))
+    directory.passwd.chmod(0o644)
+    for folder in (directory.output, directory.home):
+        _make(folder, owner)
+    partial = directory.root / "workspace.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    if snapshot:
+        snapshots.unpack(snapshot, partial)
+    partial.chmod(_OWNERS_MODE)
+    _give(partial, owner)
+    partial.rename(directory.workspace)
+
+
+def _make(folder: Path, owner: User) -> None:
+    if folder.exists():
+        return
+    folder.mkdir()
+    folder.chmod(_OWNERS_MODE)
+    _chown(folder, owner)
+
+
+def _give(folder: Path, owner: User) -> None:
+    """Give the owner all that is in a folder, and the folder last, while it may still be entered."""
+    for path in _entries(folder):
+        _chown(path, owner)
+    _chown(folder, owner)
+
+
+def _entries(folder: Path) -> Iterator[Path]:
+    for root, folders, files in os.walk(folder, topdown=False):
+        for name in (*files, *folders):
+            yield Path(root) / name
+
+
+def _chown(path: Path, owner: User) -> None:
+    if path.lstat().st_uid != owner.uid:
+        os.chown(path, owner.uid, -1, follow_symlinks=False)

@@ -1,0 +1,47 @@
+"""The reconciler: brings the store and the engine's containers into agreement.
+
+Containers are found by label, never by an id that was remembered. What is not known is shown, never
+killed.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from appliance.containers.engine import Container, ContainerEngine
+from appliance.executors.local import LocalExecutor
+from appliance.jobs.store import JobStore
+
+logger = logging.getLogger(__name__)
+
+
+def adopt_attempts(jobs: JobStore, executor: LocalExecutor, boot_id: str, memory_bytes: int) -> None:
+    """See to it that every open attempt has its watch, also those that an earlier scheduler opened."""
+    for job, attempt in jobs.active():
+        executor.watch(job, attempt, boot_id, memory_bytes)
+
+
+def remove_leftovers(jobs: JobStore, engine: ContainerEngine) -> tuple[str, ...]:
+    """Remove ended containers of finished attempts; return the names of containers of no known job.
+
+    Raises EngineUnavailable.
+    """
+    strangers = []
+    for container in engine.containers():
+        match _is_over(jobs, container):
+            case None:
+                strangers.append(container.name)
+            case True if not container.is_running:
+                engine.remove(container.name)
+                logger.info("Removed %s, left behind by a finished attempt", container.name)
+            case _:
+                pass
+    return tuple(sorted(strangers))
+
+
+def _is_over(jobs: JobStore, container: Container) -> bool | None:
+    """Return whether the container's attempt is over; None when the store knows no such attempt."""
+    for attempt in jobs.attempts(container.job_id):
+        if attempt.container_name == container.name:
+            return attempt.finished_at is not None
+    return None
