@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,18 +31,38 @@ class Storage:
 
 
 def open_storage(settings: Settings) -> Storage:
-    """Open the store, creating folder and schema where they are missing; raises Unavailable."""
+    """Open the store, creating folder and schema where they are missing; raises Unavailable.
+
+    All of it is writable for the folder's group, since the processes run as different users of one group,
+    whatever the umask of the one that comes first.
+    """
     directory = settings.store.directory
     snapshots = directory / "snapshots"
+    path = directory / "spud.db"
     try:
-        (directory / "jobs").mkdir(parents=True, exist_ok=True)
-        snapshots.mkdir(exist_ok=True)
+        directory.mkdir(parents=True, exist_ok=True)
+        # Owners pass through to their outputs and see nothing on the way.
+        _make_folder(directory / "jobs", 0o2771)
+        _make_folder(snapshots, 0o2770)
+        _make_file(path, 0o660)
     except OSError as error:
         raise Unavailable(
             f"Cannot use {directory} as the store: {error.strerror}."
             " Set [store] directory to a folder that this user may write to."
         ) from None
-    database = Database(directory / "spud.db")
+    database = Database(path)
     return Storage(
         directory, JobStore(database), UserStore(database), SnapshotStore(snapshots, settings.jobs)
     )
+
+
+def _make_folder(path: Path, mode: int) -> None:
+    with suppress(FileExistsError):
+        path.mkdir()
+        path.chmod(mode)
+
+
+def _make_file(path: Path, mode: int) -> None:
+    with suppress(FileExistsError):
+        path.touch(exist_ok=False)
+        path.chmod(mode)

@@ -31,8 +31,11 @@ from appliance.jobs.log import LogRecord
 _TIMEOUT_S = 60
 _SILENCE_S = 10 * 365 * 86400
 """How long a log may be silent: for ever, in a form that the socket takes."""
-_STACK_BYTES = 64 * 1024**2
-"""Stack and locked memory as NVIDIA's images ask for (User Guide, "Setting up shared memory")."""
+_GPU_LIMITS = [
+    Ulimit(name="memlock", soft=-1, hard=-1),
+    Ulimit(name="stack", soft=64 * 1024**2, hard=64 * 1024**2),
+]
+"""What CUDA's pinned memory and NCCL need (NVIDIA Containers User Guide, "Setting up shared memory")."""
 _NEVER = "0001-01-01T00:00:00Z"
 _CDI_KIND = "nvidia.com/gpu"
 
@@ -132,6 +135,7 @@ class DockerEngine:
         return connect(self._socket, _SILENCE_S)
 
     def _host_config(self, arguments: ContainerArguments) -> HostConfig:
+        device_requests = self._device_requests(arguments.gpu_uuids)
         return self._client.create_host_config(
             init=True,
             cap_drop=["ALL"],
@@ -141,15 +145,12 @@ class DockerEngine:
             memswap_limit=arguments.memory_bytes,
             nano_cpus=round(arguments.cpus * 1e9) if arguments.cpus else None,
             shm_size=arguments.shm_bytes,
-            ulimits=[
-                Ulimit(name="memlock", soft=-1, hard=-1),
-                Ulimit(name="stack", soft=_STACK_BYTES, hard=_STACK_BYTES),
-            ],
+            ulimits=_GPU_LIMITS if device_requests else None,
             mounts=[
                 BindMount(mount.target, str(mount.source), type="bind", read_only=mount.is_read_only)
                 for mount in arguments.mounts
             ],
-            device_requests=self._device_requests(arguments.gpu_uuids),
+            device_requests=device_requests,
             # The log pump copies everything; this bounds what a dead scheduler leaves to the engine.
             log_config=LogConfig(type="json-file", config={"max-size": "100m", "max-file": "5"}),
         )
@@ -195,8 +196,9 @@ def _absent_is_fine() -> Iterator[None]:
 
 
 def _explanation(error: APIError) -> str:
-    text = str(error.explanation or error).strip()
-    return text.removeprefix("failed to create task for container: ")
+    """Return the engine's reason without the chain of its components that pass it on."""
+    text = str(error.explanation or error).strip().removesuffix(": unknown")
+    return text.rpartition("container process: ")[2].removeprefix("error during container init: ")
 
 
 def _record(frame: bytes) -> LogRecord:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Sequence
 
 from appliance.jobs.job import Outcome, Reason, Verdict
 
 _TRACEBACK = "Traceback (most recent call last):"
+_EXEC_FAILED = re.compile(r"^\[FATAL tini \(\d+\)\] exec (?P<program>.+) failed: (?P<why>.+)")
 
 
 def judge_exit(
@@ -29,6 +31,8 @@ def judge_exit(
         )
     if exit_code == 0:
         return Verdict(Outcome.SUCCEEDED, Reason.OK, "succeeded", exit_code=0)
+    if missing := _missing_program(tail):
+        return Verdict(Outcome.FAILED, Reason.LAUNCH_ERROR, missing, (tail[-1],), exit_code)
     evidence = _evidence(tail)
     message = f"{_ending(exit_code)}{': ' + evidence[-1] if evidence else ''}"
     return Verdict(Outcome.FAILED, Reason.USER_ERROR, message, evidence, exit_code)
@@ -69,6 +73,12 @@ def container_removed() -> Verdict:
 def box_restarted() -> Verdict:
     """Return the verdict on a container that ended with the box."""
     return Verdict(Outcome.LOST, Reason.BOX_RESTARTED, "the box restarted while it ran; submit it again")
+
+
+def _missing_program(tail: Sequence[str]) -> str | None:
+    """Return a sentence when the container's init (tini, by --init) could not execute the command."""
+    match = _EXEC_FAILED.search(tail[-1]) if tail else None
+    return f"the program {match['program']} cannot be run in the image: {match['why']}" if match else None
 
 
 def _ending(exit_code: int) -> str:

@@ -10,6 +10,7 @@ import logging
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 from appliance.config import Settings
@@ -17,10 +18,10 @@ from appliance.containers.docker_engine import DockerEngine
 from appliance.containers.engine import EngineUnavailable
 from appliance.executors.local import LocalExecutor, boot_id
 from appliance.jobs.box import Box
-from appliance.jobs.job import JobState, Reason
+from appliance.jobs.job import Job, JobState, Reason
 from appliance.jobs.verdict import cancelled_before_start
 from appliance.scheduler.lock import FILE_NAME, hold
-from appliance.scheduler.placement import cores, place
+from appliance.scheduler.placement import Placement, Waiting, cores, place
 from appliance.scheduler.reconciler import adopt_attempts, remove_leftovers
 from appliance.scheduler.survey import GpuWatch, survey
 from appliance.storage import Storage, open_storage
@@ -128,25 +129,29 @@ class Scheduler:
                 self._executor.wake(attempt)
 
     def _start_next(self) -> None:
-        box = self._box
         pending = self._jobs.pending()
-        if not pending or box is None:
+        if not pending or self._box is None:
             return
-        if box.engine_error:
-            for job in pending:
-                self._jobs.set_waiting_for(job, "the Docker engine, which does not answer")
-            return
-        active = [job for job, _ in self._jobs.active()]
-        taken = {reservation.gpu_uuid for reservation in self._jobs.reservations()}
-        free_gpus = [gpu for gpu in box.gpus if gpu.uuid not in taken]
-        used_cpus = sum(cores(job, box.cpus) for job in active if not job.spec.gpus)
-        placements, waiting = place(pending, free_gpus, box.cpus - used_cpus, box.cpus)
-        for placement in placements:
-            attempt = self._jobs.start(placement.job, placement.gpu_uuids, self._boot_id)
-            if attempt:
-                self._executor.watch(placement.job, attempt, self._boot_id, box.memory_bytes)
+        if self._box.engine_error:
+            waiting = [Waiting(job, "the Docker engine, which does not answer") for job in pending]
+        else:
+            placements, waiting = self._place(pending, self._box)
+            for placement in placements:
+                self._start(placement, self._box)
         for wait in waiting:
             self._jobs.set_waiting_for(wait.job, wait.reason)
+
+    def _place(self, pending: Sequence[Job], box: Box) -> tuple[list[Placement], list[Waiting]]:
+        taken = {reservation.gpu_uuid for reservation in self._jobs.reservations()}
+        free_gpus = [gpu for gpu in box.gpus if gpu.uuid not in taken]
+        on_cpus = [job for job, _ in self._jobs.active() if not job.spec.gpus]
+        used_cpus = sum(cores(job, box.cpus) for job in on_cpus)
+        return place(pending, free_gpus, box.cpus - used_cpus, box.cpus)
+
+    def _start(self, placement: Placement, box: Box) -> None:
+        attempt = self._jobs.start(placement.job, placement.gpu_uuids, self._boot_id)
+        if attempt:
+            self._executor.watch(placement.job, attempt, self._boot_id, box.memory_bytes)
 
 
 def run(settings: Settings) -> None:
