@@ -236,7 +236,7 @@ def _driver_error(error: pynvml.NVMLError) -> GpuError:
     match error.value:
         case pynvml.NVML_ERROR_LIBRARY_NOT_FOUND:
             return DriverMissing(
-                f"There is no NVIDIA driver ({_LIBRARY} was not found); install it to use GPUs."
+                f"No NVIDIA driver is installed ({_LIBRARY} was not found); install one to use GPUs."
             )
         case pynvml.NVML_ERROR_DRIVER_NOT_LOADED | pynvml.NVML_ERROR_UNINITIALIZED:
             return DriverMissing("The NVIDIA driver is not loaded; load it with: modprobe nvidia")
