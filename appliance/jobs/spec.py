@@ -25,6 +25,8 @@ _SIZE_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 _DURATION = re.compile(r"(?=\d)((?P<d>\d+)d)?((?P<h>\d+)h)?((?P<m>\d+)m)?((?P<s>\d+)s?)?", re.IGNORECASE)
 _SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+_IMAGE_NAME = re.compile(r"[a-z0-9][a-zA-Z0-9_./:@-]{0,254}")
 _OWNED_BY_SPUD = ("SPUD_", "NVIDIA_", "CUDA_VISIBLE_DEVICES")
 _SMALLEST_MEMORY_BYTES = 16 * 1024**2
 
@@ -60,6 +62,22 @@ def _check_env(env: dict[str, str]) -> dict[str, str]:
     return env
 
 
+def _check_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            "must be at most 63 letters, digits, dots, dashes and underscores, a letter or digit first"
+        )
+    return name
+
+
+def _check_image(name: str) -> str:
+    if not _IMAGE_NAME.fullmatch(name):
+        raise ValueError(
+            "must be the name of an image, such as tensorflow or registry.example/team/image:tag"
+        )
+    return name
+
+
 def _check_argument(argument: str) -> str:
     if "\0" in argument:
         raise ValueError("has a NUL character")
@@ -67,8 +85,8 @@ def _check_argument(argument: str) -> str:
 
 
 Argument = Annotated[str, StringConstraints(max_length=32_768), AfterValidator(_check_argument)]
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
-ImageName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-zA-Z0-9_./:@-]{0,254}$")]
+Name = Annotated[str, AfterValidator(_check_name)]
+ImageName = Annotated[str, AfterValidator(_check_image)]
 Size = Annotated[int, BeforeValidator(parse_size)]
 Duration = Annotated[int, BeforeValidator(parse_duration)]
 
@@ -123,5 +141,7 @@ def _describe(error: ValidationError) -> str:
     first: Any = error.errors()[0]
     if first["type"] == "missing":
         return f"The job has no {first['loc'][0]}. Give one, such as: command: [python3, train.py]"
-    shown = repr(first["input"])
-    return f"{first['loc'][0]}: {shown if len(shown) < 60 else shown[:57] + '...'} {first_reason(error)}."
+    field, value = first["loc"][0], first["input"]
+    if isinstance(value, str | int | float):
+        return f"{field}: {value!r:.60} {first_reason(error)}."
+    return f"{field} {first_reason(error)}."

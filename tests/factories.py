@@ -1,0 +1,69 @@
+"""Short ways to the values that many tests arrange."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Mapping
+
+from appliance.gpus.gpu import Gpu
+from appliance.jobs.job import Job, JobState
+from appliance.jobs.spec import JobSpec, parse_spec
+
+
+def make_spec(**values: object) -> JobSpec:
+    return parse_spec({"command": ["python3", "train.py"], **values})
+
+
+def make_job(job_id: int = 1, **values: object) -> Job:
+    """Return a pending job; the values are those of its spec."""
+    return Job(
+        id=job_id,
+        owner="ada",
+        owner_id=1,
+        spec=make_spec(**values),
+        snapshot=None,
+        git_commit=None,
+        state=JobState.PENDING,
+        waiting_for=None,
+        stop_reason=None,
+        verdict=None,
+        image_digest=None,
+        submitted_at=0.0,
+        started_at=None,
+        finished_at=None,
+        cancel_requested_by=None,
+    )
+
+
+def make_gpu(index: int) -> Gpu:
+    return Gpu(
+        index=index,
+        uuid=f"GPU-{index}",
+        name="NVIDIA GeForce GTX 1070 Ti",
+        memory_total_bytes=8 * 1024**3,
+        pci_bus_id=f"00000000:0{index}:00.0",
+        compute_capability="6.1",
+        simulated=True,
+    )
+
+
+def make_archive(files: Mapping[str, str | bytes] | None = None, *members: tarfile.TarInfo) -> io.BytesIO:
+    """Return a .tar.gz with files of these contents, then with bare members."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, text in (files or {}).items():
+            content = text.encode() if isinstance(text, str) else text
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+        for member in members:
+            archive.addfile(member)
+    buffer.seek(0)
+    return buffer
+
+
+def make_member(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = kind, target
+    return member
