@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 import time
@@ -11,12 +10,12 @@ from typing import Self
 
 import click
 from rich.console import Console
-from rich.table import Table
 
+from appliance.cli.output import local_time, print_json, size, table
 from appliance.config import Settings, load_settings
 from appliance.containers.build_output import Event, Line, Step, Transfer
 from appliance.containers.docker import DockerImages
-from appliance.containers.images import BuiltImage, ImageBuilder, ImageRecord
+from appliance.containers.images import ImageBuilder, ImageRecord
 from appliance.containers.recipe import LABEL, choose_variant, load_recipe
 from appliance.gpus.nvml import GpuError, NvmlDriver
 
@@ -49,7 +48,10 @@ def build(name: str, variant: str, generation: str, base_image: str, as_json: bo
     with BuildProgress() as progress:
         builder = ImageBuilder(engine, settings.images.directory, base_image, progress.report)
         built = builder.build(recipe, chosen)
-    click.echo(_built_json(built) if as_json else _built_text(built))
+    if as_json:
+        print_json({"image": built.tag, "id": built.id, "changed": built.changed})
+    else:
+        click.echo(f"{built.tag} is {'built' if built.changed else 'up to date'}.")
 
 
 @image.command(name="list")
@@ -58,9 +60,9 @@ def list_images(as_json: bool) -> None:  # noqa: FBT001
     """List the images that Spud has built."""
     records = DockerImages(load_settings().engine.socket).list(LABEL)
     if as_json:
-        click.echo(json.dumps([_record_json(record) for record in records], indent=2))
+        print_json([_record_json(record) for record in records])
     elif records:
-        Console().print(_table(records))
+        click.echo(_table(records))
     else:
         click.echo("No images yet. Build one with: sudo spud image build tensorflow")
 
@@ -71,14 +73,6 @@ def _capabilities(settings: Settings) -> list[float]:
     except GpuError:  # no driver, so no GPU that a container could use
         return []
     return [float(gpu.compute_capability) for gpu in gpus if gpu.compute_capability and not gpu.simulated]
-
-
-def _built_text(built: BuiltImage) -> str:
-    return f"{built.tag} is {'built' if built.changed else 'up to date'}."
-
-
-def _built_json(built: BuiltImage) -> str:
-    return json.dumps({"image": built.tag, "id": built.id, "changed": built.changed})
 
 
 def _record_json(record: ImageRecord) -> dict[str, object]:
@@ -93,13 +87,17 @@ def _record_json(record: ImageRecord) -> dict[str, object]:
     }
 
 
-def _table(records: list[ImageRecord]) -> Table:
-    table = Table("IMAGE", "ID", "CREATED", "SIZE", box=None, pad_edge=False)
-    for record in records:
-        size = f"{record.size_bytes / 1e9:.2f} GB"
-        tags = ", ".join(record.tags) or "(no name)"
-        table.add_row(tags, record.id.removeprefix("sha256:")[:12], record.created_at[:19], size)
-    return table
+def _table(records: list[ImageRecord]) -> str:
+    rows = [
+        (
+            ", ".join(record.tags) or "(no name)",
+            record.id.removeprefix("sha256:")[:12],
+            local_time(record.created_at),
+            size(record.size_bytes),
+        )
+        for record in records
+    ]
+    return table(("IMAGE", "ID", "CREATED", "SIZE"), rows, right=("SIZE",))
 
 
 class BuildProgress:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Build the root file system of spud/base: build.py ROOTFS.tar.
+"""Build the root file system of spud/base: build.py ROOTFS.tar [PACKAGE …].
 
 Needs root, mmdebstrap and nothing else but Python: the packages come from this machine's own apt
 sources, so no image registry is involved and a company's mirror, proxy and CAs are honoured.
@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+# What is in the image where the command line names nothing else.
 PACKAGES = ("ca-certificates", "python3", "python3-venv")
 CERTIFICATES = Path("/usr/local/share/ca-certificates")
 # Settings of the machine's apt that decide whether a download works here at all.
@@ -48,7 +49,9 @@ def mirror(uri: str) -> str:
     return next(entry for entry in entries if "://" in entry)
 
 
-def mmdebstrap(sources: Path, settings: Path, codename: str, root: Path) -> list[str]:
+def mmdebstrap(
+    sources: Path, settings: Path, codename: str, root: Path, packages: Iterable[str]
+) -> list[str]:
     """Return the mmdebstrap command; its hooks put in the CAs and the user, and take out our apt settings."""
     hooks = [
         *([f"copy-in {shell_list(certificates())} {CERTIFICATES}"] if certificates() else []),
@@ -61,7 +64,7 @@ def mmdebstrap(sources: Path, settings: Path, codename: str, root: Path) -> list
         "mmdebstrap",
         "--variant=minbase",
         "--mode=root",
-        f"--include={','.join(PACKAGES)}",
+        f"--include={','.join(packages)}",
         f"--aptopt={settings}",
         # Nobody reads manuals in a job's container; half of the size is manuals and translations.
         "--dpkgopt=path-exclude=/usr/share/man/*",
@@ -115,8 +118,8 @@ def step(number: int, text: str) -> None:
 
 
 def main() -> int:
-    """Build the root file system at the path given as only argument."""
-    target = Path(sys.argv[1])
+    """Build the root file system at the path given as first argument."""
+    target, packages = Path(sys.argv[1]), sys.argv[2:] or PACKAGES
     if not shutil.which("mmdebstrap"):
         sys.exit("E: mmdebstrap is not installed; install it with: apt-get install mmdebstrap")
     release = os_release()
@@ -126,8 +129,8 @@ def main() -> int:
         sources.write_text("".join(f"{line}\n" for line in own_sources(release)))
         dump = ["apt-config", "dump", "--format", '%f "%v";%n', *ACQUIRE]
         settings.write_text(subprocess.run(dump, check=True, text=True, stdout=subprocess.PIPE).stdout)
-        step(2, f"Install {', '.join(PACKAGES)} and {len(certificates())} local CAs")
-        command = mmdebstrap(sources, settings, release["VERSION_CODENAME"], target)
+        step(2, f"Install {', '.join(packages)} and {len(certificates())} local CAs")
+        command = mmdebstrap(sources, settings, release["VERSION_CODENAME"], target, packages)
         return subprocess.run(command, check=False, env={**os.environ, "LC_ALL": "C.UTF-8"}).returncode
 
 

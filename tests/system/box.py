@@ -1,0 +1,93 @@
+"""A whole machine as a container: a bare Debian with git, make and python3, with or without systemd."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+CERTIFICATES = Path("/usr/local/share/ca-certificates")
+PACKAGES = ("ca-certificates", "git", "make", "python3")
+SYSTEMD_PACKAGES = ("dbus", "systemd", "systemd-sysv")
+# What systemd and a nested engine need; `--privileged` would ask for more than some hosts have.
+CAPABILITIES = ("SYS_ADMIN", "NET_ADMIN", "NET_RAW", "SYS_PTRACE", "MKNOD")
+OPTIONS = (
+    *(f"--cap-add={name}" for name in CAPABILITIES),
+    "--security-opt=seccomp=unconfined",
+    "--security-opt=apparmor=unconfined",
+    "--cgroupns=host",
+    "--tmpfs=/run",
+    "--tmpfs=/run/lock",
+    "--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw",
+    "--volume=/var/lib/docker",
+)
+
+
+def docker(*arguments: str, timeout_s: float = 600) -> str:
+    """Run a docker command and return its output; raises AssertionError with its words when it fails."""
+    done = subprocess.run(["docker", *arguments], text=True, capture_output=True, timeout=timeout_s)
+    assert done.returncode == 0, f"docker {' '.join(arguments[:3])}: {done.stderr}"
+    return done.stdout.strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A running machine."""
+
+    name: str
+
+    def run(self, command: str, timeout_s: float = 1200) -> subprocess.CompletedProcess[str]:
+        """Run a shell command as root in the checkout; the output holds both streams."""
+        return subprocess.run(
+            ["docker", "exec", "--workdir", "/root/spud", self.name, "bash", "-c", command],
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=timeout_s,
+        )
+
+    def succeed(self, command: str, timeout_s: float = 1200) -> str:
+        """Run a command that must succeed and return its output."""
+        done = self.run(command, timeout_s)
+        assert done.returncode == 0, f"{command} ended with {done.returncode}:\n{done.stdout}"
+        return done.stdout
+
+
+@contextmanager
+def running_box(*, systemd: bool) -> Iterator[Box]:
+    """Boot a machine with a fresh clone of HEAD in /root/spud; it and its volumes are gone afterwards."""
+    image = _image(systemd=systemd)
+    command = ["/sbin/init"] if systemd else ["sleep", "infinity"]
+    name = docker(
+        "run", "--detach", "--init" if not systemd else "--env=container=docker", *OPTIONS, image, *command
+    )
+    try:
+        _copy_clone(name)
+        yield Box(name)
+    finally:
+        docker("rm", "--force", "--volumes", name)
+
+
+def _copy_clone(name: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(["git", "clone", "--quiet", str(ROOT), f"{folder}/spud"], check=True)
+        docker("cp", f"{folder}/spud", f"{name}:/root/spud")
+    docker("exec", name, "chown", "--recursive", "root:root", "/root/spud")
+
+
+def _image(*, systemd: bool) -> str:
+    """Return the machine's image, made of this machine's distribution; it is kept for the next run."""
+    name = f"spud-test/box:{'systemd' if systemd else 'bare'}"
+    if docker("images", "--quiet", name):
+        return name
+    packages = (*PACKAGES, *(SYSTEMD_PACKAGES if systemd else ()))
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        archive = f"{folder}/root.tar"
+        command = [str(ROOT / "images/base/build.py"), archive, *packages]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        docker("import", archive, name)
+    return name
