@@ -1,0 +1,18 @@
+"""`spud web`: one of the three processes."""
+
+from __future__ import annotations
+
+import click
+
+from appliance.config import load_settings
+from appliance.web.server import run
+
+
+@click.command()
+def web() -> None:
+    """Serve the page and the API.
+
+    Answers on the address [web] listen of the settings (127.0.0.1:8600). Needs no access to the
+    container engine: it records what users want, and the scheduler does it.
+    """
+    run(load_settings())

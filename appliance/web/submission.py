@@ -1,0 +1,69 @@
+"""From a user's wish to a recorded job: every check that comes before, then snapshot, then job."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from typing import BinaryIO
+
+from appliance.datasets.library import DatasetLibrary
+from appliance.errors import InvalidRequest
+from appliance.jobs.job import Job
+from appliance.jobs.spec import JobSpec, parse_spec
+from appliance.scheduler.admission import refusal
+from appliance.users.user import User
+from appliance.validation import unknown_name
+from appliance.web.services import services
+
+_GIT_COMMIT = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,99}")
+
+
+def submit(owner: User, values: object, code: BinaryIO | None, git_commit: str | None = None) -> Job:
+    """Record a job from the keys of its spec and a .tar.gz of its code.
+
+    Raises InvalidRequest, TooLarge or StorageFull; nothing is kept then.
+    """
+    spec = _with_image(parse_spec(values))
+    storage = services().storage
+    if reason := refusal(spec, storage.jobs.box()):
+        raise InvalidRequest(reason)
+    _check_data(spec.data, dataset_names())
+    _check_commit(git_commit)
+    snapshot = storage.snapshots.add(code).sha256 if code else None
+    return storage.jobs.add(spec, owner, snapshot, git_commit)
+
+
+def parse_json(text: str) -> object:
+    """Return what the JSON text holds; raises InvalidRequest with the place of the mistake."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise InvalidRequest(f"The job is not valid JSON: {error.msg} in {place}.") from None
+    except ValueError:
+        raise InvalidRequest("The job is not valid JSON: it holds a number that is too long.") from None
+
+
+def dataset_names() -> list[str]:
+    """Return the names of the data sets on this box."""
+    return [dataset.name for dataset in DatasetLibrary(services().settings.data.directory).list()]
+
+
+def _with_image(spec: JobSpec) -> JobSpec:
+    """Fix the default image now, so that a later change of the default leaves queued jobs alone."""
+    return spec if spec.image else spec.model_copy(update={"image": services().settings.images.default})
+
+
+def _check_data(wanted: Iterable[str], known: list[str]) -> None:
+    for name in wanted:
+        if name in known:
+            continue
+        if not known:
+            raise InvalidRequest(f'Unknown data set "{name}". This box has none yet: see spud data --help')
+        raise InvalidRequest(unknown_name(name, known, f'data set "{name}"'))
+
+
+def _check_commit(git_commit: str | None) -> None:
+    if git_commit is not None and not _GIT_COMMIT.fullmatch(git_commit):
+        raise InvalidRequest("git_commit must be the hash of a commit, such as 1a2b3c4.")
