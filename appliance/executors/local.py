@@ -123,12 +123,16 @@ class _Watch:
         self._woken.set()
 
     def run(self) -> None:
-        verdict = self._launch() or self._follow()
-        container = self._patiently(lambda: self._engine.inspect(self.name))
+        container = None
+        verdict = self._launch()
+        if verdict is None:
+            self._follow()
+            container = self._patiently(lambda: self._engine.inspect(self.name))
+            verdict = self._judge(container)
         finished_at = (container.finished_at if container else None) or time.time()
         self._storage.jobs.finish(self._attempt, verdict, finished_at)
+        # The container stays for the reconciler to remove: now is the next job's turn.
         logger.info("Finished %s: %s (%s)", self.name, verdict.outcome, verdict.reason)
-        self._patiently(lambda: self._engine.remove(self.name))
 
     # From reservation to a running container
 
@@ -189,7 +193,8 @@ class _Watch:
 
     # From a running container to its end
 
-    def _follow(self) -> Verdict:
+    def _follow(self) -> None:
+        """Copy the log and heed requests to stop, until the container has ended."""
         pumping = threading.Thread(target=self._pump, name=f"{self.name} log", daemon=True)
         pumping.start()
         self.wake()
@@ -199,7 +204,6 @@ class _Watch:
             if pumping.is_alive() and self._is_stopping():
                 self._patiently(self._stop)
                 pumping.join()
-        return self._judge(self._patiently(lambda: self._engine.inspect(self.name)))
 
     def _stop(self) -> None:
         self._engine.stop(self.name, self._settings.scheduler.stop_grace_seconds)

@@ -11,19 +11,16 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 from appliance.config import Settings
 from appliance.containers.docker_engine import DockerEngine
-from appliance.containers.engine import EngineUnavailable
 from appliance.executors.local import LocalExecutor, boot_id
 from appliance.jobs.box import Box
 from appliance.jobs.job import Job, JobState, Reason
 from appliance.jobs.verdict import cancelled_before_start
 from appliance.scheduler.lock import FILE_NAME, hold
 from appliance.scheduler.placement import Placement, Waiting, cores, place
-from appliance.scheduler.reconciler import adopt_attempts, remove_leftovers
-from appliance.scheduler.survey import GpuWatch, survey
+from appliance.scheduler.survey import Surveyor
 from appliance.storage import Storage, open_storage
 
 logger = logging.getLogger(__name__)
@@ -31,27 +28,23 @@ logger = logging.getLogger(__name__)
 _POLL_S = 0.02
 """How often the store's change counter is read: a few microseconds each time."""
 _TICK_S = 1.0
-_ENGINE_AWAY_S = 1.0
 
 
 class Scheduler:
     """One scheduler on one store."""
 
     def __init__(self, settings: Settings, storage: Storage) -> None:
-        self._settings = settings
         self._jobs = storage.jobs
-        self._engine = DockerEngine(settings.engine.socket, settings.gpus)
-        self._gpu_watch = GpuWatch(settings.gpus.library)
+        engine = DockerEngine(settings.engine.socket, settings.gpus)
         self._woken = threading.Event()
-        self._executor = LocalExecutor(storage, self._engine, settings, on_end=self._woken.set)
+        self._surveyor = Surveyor(storage.jobs, engine, settings)
+        self._executor = LocalExecutor(storage, engine, settings, on_end=self._woken.set)
         self._boot_id = boot_id()
-        self._box: Box | None = None
-        self._next_reconcile = 0.0
         self._stopping = False
 
     def run(self) -> None:
         """Schedule until `stop`; containers run on after it."""
-        self._gpu_watch.begin()
+        self._surveyor.begin()
         while not self._stopping:
             seen = self._jobs.version()
             self._woken.clear()
@@ -65,11 +58,13 @@ class Scheduler:
 
     def tick(self) -> None:
         """Do all that is due."""
-        self._reconcile_when_due()
+        if (box := self._surveyor.box) is None:
+            return
+        self._adopt_attempts(box)
         self._cancel_pending()
         self._stop_cancelled()
         self._stop_overdue()
-        self._start_next()
+        self._start_next(box)
 
     def _tick_safely(self) -> None:
         try:
@@ -87,29 +82,10 @@ class Scheduler:
 
     # The verbs of a tick
 
-    def _reconcile_when_due(self) -> None:
-        if time.monotonic() < self._next_reconcile:
-            return
-        self._box = survey(
-            self._engine, self._gpu_watch, self._settings.scheduler.cpus, self._box or self._jobs.box()
-        )
-        self._note_strangers()
-        self._jobs.set_box(self._box)
-        adopt_attempts(self._jobs, self._executor, self._boot_id, self._box.memory_bytes)
-        interval = _ENGINE_AWAY_S if self._box.engine_error else self._settings.scheduler.reconcile_seconds
-        self._next_reconcile = time.monotonic() + interval
-
-    def _note_strangers(self) -> None:
-        if self._box is None or self._box.engine_error:
-            return
-        try:
-            strangers = remove_leftovers(self._jobs, self._engine)
-        except EngineUnavailable as error:
-            self._box = replace(self._box, engine_error=error.message)
-            return
-        if strangers != self._box.strangers:
-            logger.warning("Containers with Spud's labels and no job: %s", ", ".join(strangers) or "none")
-        self._box = replace(self._box, strangers=strangers)
+    def _adopt_attempts(self, box: Box) -> None:
+        """See to it that every open attempt has its watch, also those an earlier scheduler opened."""
+        for job, attempt in self._jobs.active():
+            self._executor.watch(job, attempt, self._boot_id, box.memory_bytes)
 
     def _cancel_pending(self) -> None:
         for job in self._jobs.pending():
@@ -128,16 +104,14 @@ class Scheduler:
                 self._jobs.stop(job.id, Reason.TIME_LIMIT, "stopped at its time limit")
                 self._executor.wake(attempt)
 
-    def _start_next(self) -> None:
+    def _start_next(self, box: Box) -> None:
         pending = self._jobs.pending()
-        if not pending or self._box is None:
-            return
-        if self._box.engine_error:
+        if box.engine_error:
             waiting = [Waiting(job, "the Docker engine, which does not answer") for job in pending]
         else:
-            placements, waiting = self._place(pending, self._box)
+            placements, waiting = self._place(pending, box)
             for placement in placements:
-                self._start(placement, self._box)
+                self._start(placement, box)
         for wait in waiting:
             self._jobs.set_waiting_for(wait.job, wait.reason)
 

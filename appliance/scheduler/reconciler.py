@@ -9,16 +9,9 @@ from __future__ import annotations
 import logging
 
 from appliance.containers.engine import Container, ContainerEngine
-from appliance.executors.local import LocalExecutor
 from appliance.jobs.store import JobStore
 
 logger = logging.getLogger(__name__)
-
-
-def adopt_attempts(jobs: JobStore, executor: LocalExecutor, boot_id: str, memory_bytes: int) -> None:
-    """See to it that every open attempt has its watch, also those that an earlier scheduler opened."""
-    for job, attempt in jobs.active():
-        executor.watch(job, attempt, boot_id, memory_bytes)
 
 
 def remove_leftovers(jobs: JobStore, engine: ContainerEngine) -> tuple[str, ...]:

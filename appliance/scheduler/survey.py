@@ -1,4 +1,7 @@
-"""What the scheduler sees of the box: cards, cores, memory, images, engine."""
+"""What the scheduler sees of the box: cards, cores, memory, images, engine.
+
+It looks from a thread of its own, since a driver or an engine may take long to answer, or never do.
+"""
 
 from __future__ import annotations
 
@@ -8,70 +11,74 @@ import threading
 import time
 from pathlib import Path
 
+from appliance.config import Settings
 from appliance.containers.engine import ContainerEngine, EngineUnavailable
-from appliance.gpus.gpu import Gpu
-from appliance.gpus.nvml import GpuError, NvmlDriver
+from appliance.gpus.inventory import Inventory
+from appliance.gpus.nvml import NvmlDriver
 from appliance.jobs.box import Box
+from appliance.jobs.store import JobStore
+from appliance.scheduler.reconciler import remove_leftovers
 
 logger = logging.getLogger(__name__)
 
-_GPU_INTERVAL_S = 5.0
-_GPU_PATIENCE_S = 20.0
+_FIRST_LOOK_S = 10.0
+_ENGINE_AWAY_S = 1.0
 _KIB = 1024
 
 
-class GpuWatch:
-    """The cards that can be given to jobs, looked up in a thread of its own, since a driver may hang."""
+class Surveyor:
+    """Looks at the box again and again, and records what it sees for the other processes."""
 
-    def __init__(self, library: str) -> None:
-        self._library = library
-        self._gpus: tuple[Gpu, ...] = ()
-        self._error: str | None = "The GPUs have not been looked at yet."
-        self._seen_at = time.monotonic()
-        self._first_look = threading.Event()
+    def __init__(self, jobs: JobStore, engine: ContainerEngine, settings: Settings) -> None:
+        self._jobs = jobs
+        self._engine = engine
+        self._cpus = settings.scheduler.cpus or float(len(os.sched_getaffinity(0)))
+        self._interval_s = settings.scheduler.reconcile_seconds
+        self._inventory = Inventory(NvmlDriver(settings.gpus.library))
+        self._box: Box | None = None
+        self._looked = threading.Event()
+
+    @property
+    def box(self) -> Box | None:
+        """The box as last seen; None before the first look."""
+        return self._box
 
     def begin(self) -> None:
-        """Begin to look; returns when the first look is done or takes too long."""
-        threading.Thread(target=self._look_for_ever, name="gpu watch", daemon=True).start()
-        self._first_look.wait(_GPU_PATIENCE_S)
-
-    def gpus(self) -> tuple[tuple[Gpu, ...], str | None]:
-        """Return the cards and, when there are none, the reason."""
-        if time.monotonic() - self._seen_at > _GPU_PATIENCE_S:
-            return (), "The NVIDIA driver does not answer. Look at: dmesg | grep -i xid"
-        return self._gpus, self._error
+        """Begin to look; returns after the first look, or when it takes too long."""
+        threading.Thread(target=self._look_for_ever, name="survey", daemon=True).start()
+        self._looked.wait(_FIRST_LOOK_S)
 
     def _look_for_ever(self) -> None:
-        driver = NvmlDriver(self._library)
         while True:
-            self._look(driver)
-            self._first_look.set()
-            time.sleep(_GPU_INTERVAL_S)
+            try:
+                self._box = self._look(self._box or self._jobs.box() or Box())
+                self._jobs.set_box(self._box)
+            except Exception:
+                logger.exception("A look at the box failed; the next one tries again")
+            self._looked.set()
+            is_away = self._box is None or self._box.engine_error
+            time.sleep(_ENGINE_AWAY_S if is_away else self._interval_s)
 
-    def _look(self, driver: NvmlDriver) -> None:
+    def _look(self, known: Box) -> Box:
+        """Return the box as it is now; what the engine does not tell while it is away stays as known."""
+        cards = self._inventory.snapshot()
+        images, strangers, engine_error = known.images, known.strangers, None
         try:
-            self._gpus, self._error = driver.gpus(), None
-        except GpuError as error:
-            self._gpus, self._error = (), error.message
-        self._seen_at = time.monotonic()
-
-
-def survey(engine: ContainerEngine, gpu_watch: GpuWatch, cpus: float, known: Box | None) -> Box:
-    """Return the box as it is now; what cannot be seen while the engine is away stays as it was known."""
-    gpus, gpu_error = gpu_watch.gpus()
-    try:
-        images, engine_error = engine.images(), None
-    except EngineUnavailable as error:
-        images, engine_error = (known.images if known else ()), error.message
-    return Box(
-        gpus=gpus,
-        gpu_error=gpu_error,
-        engine_error=engine_error,
-        cpus=cpus or float(len(os.sched_getaffinity(0))),
-        memory_bytes=memory_bytes(),
-        images=images,
-        strangers=known.strangers if known else (),
-    )
+            images = self._engine.images()
+            strangers = remove_leftovers(self._jobs, self._engine)
+        except EngineUnavailable as error:
+            engine_error = error.message
+        if strangers != known.strangers:
+            logger.warning("Containers with Spud's labels and no job: %s", ", ".join(strangers) or "none")
+        return Box(
+            gpus=cards.gpus_up(),
+            gpu_error=cards.driver.error,
+            engine_error=engine_error,
+            cpus=self._cpus,
+            memory_bytes=memory_bytes(),
+            images=images,
+            strangers=strangers,
+        )
 
 
 def memory_bytes() -> int:
