@@ -100,7 +100,7 @@ JOB_CONTEXT = {"ignore_unknown_options": True}
 
 def wanted_job(ctx: click.Context) -> Wanted:
     """Return the job that the command line describes; raises InvalidRequest."""
-    options = dict(ctx.params)
+    options = {name: value for name, value in ctx.params.items() if name != "as_json"}
     words: tuple[str, ...] = options.pop("words")
     file: Path | None = options.pop("file")
     behind: list[str] | None = ctx.meta.get(_COMMAND)
