@@ -50,8 +50,8 @@ class KeptFile:
 def fetch(job_id: int, paths: tuple[str, ...], target: Path | None, attempt: int | None) -> None:
     """Download what a job has kept: its /output, or the files and folders named.
 
-    PATH is relative to /output, or begins with output/ or workspace/. Files that an earlier fetch has brought
-    are not brought again. A file that differs is replaced only after a question.
+    PATH is relative to /output, or begins with output/ or workspace/. Files that an earlier fetch has
+    brought are not brought again. A file that differs is replaced only after a question.
     """
     client = connect()
     folder = target or Path(f"job-{job_id}")
@@ -64,9 +64,9 @@ def fetch(job_id: int, paths: tuple[str, ...], target: Path | None, attempt: int
     _confirm(missing)
     for file in missing:
         _download(client, job_id, attempt, file)
-    click.echo(
-        printable(f"{plural(len(missing), 'file')}, {size(sum(f.size_bytes for f in missing))} in {folder}")
-    )
+    old = len(files) - len(missing)
+    brought = f"{plural(len(missing), 'file')}, {size(sum(file.size_bytes for file in missing))}"
+    click.echo(printable(f"Fetched {brought} into {folder}" + (f"; {old} were there already" if old else "")))
 
 
 def choose(listed: Sequence[dict[str, Any]], paths: Sequence[str]) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
 import click
 
@@ -16,25 +16,29 @@ from appliance.errors import SpudError
 _INTERRUPTED = 130  # 128 + SIGINT
 
 
-def follow_to_end(client: ApiClient, job_id: int, query: Query | None = None) -> Job:
+def follow_to_end(
+    client: ApiClient, job_id: int, query: Query | None = None, log: BinaryIO | None = None
+) -> Job:
     """Print the log until the job is over and return the finished job; the query may choose a part of it.
+
+    The log goes to stdout, or into another stream.
 
     Ctrl-C says that the job goes on, and ends the process.
     """
     try:
-        job = _follow(client, job_id, query or {})
+        job = _follow(client, job_id, query or {}, log or sys.stdout.buffer)
     except KeyboardInterrupt:
         _leave(job_id)
     note(ending(job))
     return job
 
 
-def _follow(client: ApiClient, job_id: int, query: Query) -> Job:
-    told = ""
+def _follow(client: ApiClient, job_id: int, query: Query, log: BinaryIO) -> Job:
+    told: str | None = None
     for event in client.stream(path_of("jobs", job_id, "logs", "stream"), query, note):
         if event.kind == "log":
-            print_log(log_bytes(event))
-        elif event.kind == "state" and (news := progress(json.loads(event.data))) != told:
+            print_log(log_bytes(event), log)
+        elif event.kind == "state" and (news := progress(json.loads(event.data))) not in (told, None):
             told = news
             note(news)
         elif event.kind == "end":
@@ -54,17 +58,17 @@ def log_bytes(event: Event) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def print_log(piece: bytes) -> None:
-    """Write a piece of a log on stdout as it is, at once."""
-    sys.stdout.buffer.write(piece)
-    sys.stdout.buffer.flush()
+def print_log(piece: bytes, log: BinaryIO) -> None:
+    """Write a piece of a log as it is, at once."""
+    log.write(piece)
+    log.flush()
 
 
-def progress(job: Job) -> str:
-    """Return where an unfinished job is, in a sentence."""
-    if job["state"] == "pending" and job["waiting_for"]:
+def progress(job: Job) -> str | None:
+    """Return where a job is, in a sentence; None when there is nothing to tell, or all is told at the end."""
+    if job["waiting_for"]:
         return f"Job {job['id']} waits: {job['waiting_for']}"
-    return f"Job {job['id']} is {job['state']}."
+    return None if job["state"] in ("pending", "finished") else f"Job {job['id']} is {job['state']}."
 
 
 def ending(job: Job) -> str:

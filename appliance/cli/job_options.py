@@ -17,6 +17,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 _COMMAND = "spud.command"  # where JobCommand leaves what follows `--`
 _INTERPRETERS = {".py": "python3", ".sh": "bash"}
+_SPEC_OPTIONS = ("gpus", "cpus", "memory", "image", "data", "env", "time", "priority", "name")
 _TYPO_RATIO = 0.85  # similarity from which an unknown option counts as a misspelt one of ours
 
 _OPTIONS = (
@@ -100,9 +101,8 @@ JOB_CONTEXT = {"ignore_unknown_options": True}
 
 def wanted_job(ctx: click.Context) -> Wanted:
     """Return the job that the command line describes; raises InvalidRequest."""
-    options = {name: value for name, value in ctx.params.items() if name != "as_json"}
-    words: tuple[str, ...] = options.pop("words")
-    file: Path | None = options.pop("file")
+    words: tuple[str, ...] = ctx.params["words"]
+    file: Path | None = ctx.params["file"]
     behind: list[str] | None = ctx.meta.get(_COMMAND)
     spec = read_job_file(file) if file else {}
     folder, script = (file.parent if file else Path()), None
@@ -113,7 +113,7 @@ def wanted_job(ctx: click.Context) -> Wanted:
         spec["command"] = behind
     elif not file:
         raise InvalidRequest("Name a script to run, or a command behind --, as in: spud run train.py")
-    return Wanted(spec | _given(options, spec), folder.absolute(), script)
+    return Wanted(spec | _given(ctx.params, spec), folder.absolute(), script)
 
 
 def script_command(script: Path) -> tuple[Path, str, list[str]]:
@@ -158,7 +158,7 @@ def _place(error: Exception) -> str:
 
 def _given(options: Mapping[str, Any], spec: Mapping[str, object]) -> dict[str, object]:
     """Return the options that were given, in the form of a spec; variables are added to the file's."""
-    given = {name: value for name, value in options.items() if value not in (None, ())}
+    given = {name: options[name] for name in _SPEC_OPTIONS if options[name] not in (None, ())}
     if "env" in given:
         in_file = spec.get("env")
         given["env"] = (in_file if isinstance(in_file, dict) else {}) | parse_env(given["env"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from appliance.cli.client import ApiClient, connect, path_of
@@ -24,15 +26,14 @@ def logs(job_id: int, follow: bool, tail: int | None, attempt: int | None) -> No
     if follow:
         follow_to_end(client, job_id, query)
     elif not _print_all(client, job_id, query):
-        job = client.get(path_of("jobs", job_id))
-        if job["state"] != "finished":
-            note(progress(job))
+        news = progress(client.get(path_of("jobs", job_id)))
+        note(news or f"Job {job_id} has written nothing.")
 
 
 def _print_all(client: ApiClient, job_id: int, query: dict[str, int | None]) -> bool:
     """Print the log so far; False when it is empty."""
     is_empty = True
     for piece in client.read(path_of("jobs", job_id, "logs"), query):
-        print_log(piece)
+        print_log(piece, sys.stdout.buffer)
         is_empty = False
     return not is_empty

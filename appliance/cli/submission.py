@@ -12,7 +12,7 @@ from appliance.cli.client import ApiClient, Job
 from appliance.cli.code import Code, check_size, collect, pack
 from appliance.cli.git import GitState, read_git
 from appliance.cli.job_options import Wanted
-from appliance.cli.output import note, plural, size
+from appliance.cli.output import note, plural, print_json, size
 from appliance.errors import InvalidRequest
 
 _ASK_LIMIT_BYTES = 32 * 1024**2  # below, asking the box for its limits costs more than it can save
@@ -63,3 +63,11 @@ def describe(job: Job) -> str:
     """Return what was submitted, such as `Submitted job 17 (2 GPUs)`, as a sentence."""
     gpus = plural(job["gpus"], "GPU") if job["gpus"] else "no GPU"
     return f"Submitted job {job['id']} ({gpus})."
+
+
+def print_submitted(job: Job, *, as_json: bool) -> None:
+    """Answer with a job that nobody follows."""
+    if as_json:
+        print_json(job)
+    else:
+        click.echo(f"{describe(job)} Follow it with: spud logs -f {job['id']}")

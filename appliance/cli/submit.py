@@ -7,8 +7,7 @@ import click
 from appliance.cli.client import connect
 from appliance.cli.examples import examples
 from appliance.cli.job_options import JOB_CONTEXT, JobCommand, job_options, wanted_job
-from appliance.cli.output import print_json
-from appliance.cli.submission import describe, submit_job
+from appliance.cli.submission import print_submitted, submit_job
 
 
 @click.command(
@@ -28,8 +27,4 @@ def submit(ctx: click.Context, /, as_json: bool, **_options: object) -> None:  #
 
     What travels, and where options may stand, is told by: spud run --help
     """
-    job = submit_job(connect(), wanted_job(ctx))
-    if as_json:
-        print_json(job)
-    else:
-        click.echo(f"{describe(job)} Follow it with: spud logs -f {job['id']}")
+    print_submitted(submit_job(connect(), wanted_job(ctx)), as_json=as_json)
