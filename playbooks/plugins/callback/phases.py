@@ -118,6 +118,9 @@ class CallbackModule(CallbackBase):
 
 
 def _reason(result: dict[str, Any]) -> str:
-    said = [line for line in str(result.get("stderr") or "").splitlines() if line.strip()]
+    said = [line.strip() for line in str(result.get("stderr") or "").splitlines() if line.strip()]
+    # The first line marked as an error names the cause, those after it are its consequences.
+    marked = [line for line in said if line.startswith(("E: ", "ERROR: ", "Error: ", "error: ", "fatal: "))]
     message = str(result.get("msg") or "").strip().split("\n")[0]
-    return said[-1].strip() if said else message or "it gave no reason"
+    reasons = marked[:1] or said[-1:] or [message or "it gave no reason"]
+    return reasons[0].removeprefix("Error: ")
