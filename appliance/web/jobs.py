@@ -69,6 +69,9 @@ class StreamQuery(AttemptQuery):
     """Where the stream begins."""
 
     offset: int = Field(0, ge=0, le=2**62, description="the `id` of the last event seen; 0 is the beginning")
+    tail: int | None = Field(
+        None, ge=0, le=_TAIL_LINES, description="without an offset: begin so many lines back"
+    )
 
 
 class FileJson(BaseModel):
@@ -168,6 +171,8 @@ def follow_log(path: JobPath, query: StreamQuery) -> Response:
     offset = _last_event_id() or query.offset
     if directory := job_directory(job, query.attempt):
         log_text.check_offset(directory.log, offset)
+        if query.tail is not None and offset == 0:
+            offset = log_text.tail_offset(directory.log, query.tail)
     permits = services().streams
     if not permits.acquire(blocking=False):
         raise Unavailable("Too many logs are being followed at once. Close one, or try again in a moment.")

@@ -36,7 +36,8 @@ class LogStream:
         self._pinned = attempt
         self._attempt: Attempt | None = None
         self._offset = offset
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        # Bytes that are no UTF-8 travel as lone surrogates, so that the command can print them as they were.
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._shown: tuple[object, ...] | None = None
         self._spoke_at = time.monotonic()
 
