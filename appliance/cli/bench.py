@@ -32,7 +32,9 @@ def bench() -> None:
 @bench.command(
     epilog=examples("spud bench rnn", "spud bench rnn --steps 2000 --gpus 0", "spud bench rnn --json")
 )
-@click.option("--steps", type=click.IntRange(min=1), default=10_000, show_default=True, metavar="N")
+@click.option(
+    "--steps", type=click.IntRange(min=1), default=10_000, show_default=True, metavar="N", help="Of training."
+)
 @click.option("--gpus", type=click.IntRange(min=0), metavar="N", help="Default: 1 where the box has GPUs.")
 @click.option("--detach", is_flag=True, help="Return at once instead of following the job.")
 @click.option(

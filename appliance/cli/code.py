@@ -22,7 +22,7 @@ IGNORE_FILE = ".spudignore"
 
 _SKIPPED = frozenset({".git", "__pycache__"})
 _VENV_MARK = "pyvenv.cfg"  # PEP 405
-_COMPRESSION_LEVEL = 3  # of source text: 2 % larger than level 6 in half the time
+_COMPRESSION_LEVEL = 3  # level 6 makes source text 14 % smaller in twice the time
 _LARGEST_NAMED = 5
 
 IsIgnored = Callable[[str], bool]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from appliance.cli.examples import examples
 from appliance.cli.output import note, plural, print_json, size, table
 from appliance.config import load_settings
 from appliance.datasets.library import Addition, DatasetLibrary, MirrorsUnreachable
@@ -17,7 +18,7 @@ _TERMINAL_INTERVAL_S = 0.2
 _PLAIN_INTERVAL_S = 5.0  # between two lines about one file when nobody watches a terminal
 
 
-@click.group()
+@click.group(epilog=examples("spud data list", "sudo spud data fetch mnist"))
 def data() -> None:
     """List, fetch and import the data sets that jobs can mount with --data.
 
@@ -25,7 +26,7 @@ def data() -> None:
     """
 
 
-@data.command(name="list")
+@data.command(name="list", epilog=examples("spud data list", "spud data list --json"))
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 def list_datasets(as_json: bool) -> None:  # noqa: FBT001
     """List the data sets of this box."""
@@ -39,7 +40,7 @@ def list_datasets(as_json: bool) -> None:  # noqa: FBT001
         click.echo("No data sets yet. Get one with: sudo spud data fetch mnist")
 
 
-@data.command()
+@data.command(epilog=examples("sudo spud data fetch mnist"))
 @click.argument("name")
 def fetch(name: str) -> None:
     """Download the data set NAME (mnist or fashion-mnist) and check it by hash.
@@ -54,7 +55,9 @@ def fetch(name: str) -> None:
     click.echo(_describe(addition))
 
 
-@data.command(name="import")
+@data.command(
+    name="import", epilog=examples("sudo spud data import fashion-mnist /usr/share/datasets/fashion-mnist")
+)
 @click.argument("name")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 def import_dataset(name: str, folder: Path) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
+from appliance.cli.examples import examples
 from appliance.config import load_settings
 from appliance.metrics.exporter import run
 
 
-@click.command()
+@click.command(epilog=examples("spud exporter"))
 def exporter() -> None:
     """Serve the metrics of GPUs and jobs to Prometheus.
 

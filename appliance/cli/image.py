@@ -11,6 +11,7 @@ from typing import Self
 import click
 from rich.console import Console
 
+from appliance.cli.examples import examples
 from appliance.cli.output import local_time, print_json, size, table
 from appliance.config import Settings, load_settings
 from appliance.containers.build_output import Event, Line, Step, Transfer
@@ -26,12 +27,14 @@ _WORTH_A_LINE = re.compile(
 )
 
 
-@click.group()
+@click.group(epilog=examples("sudo spud image build tensorflow", "spud image list"))
 def image() -> None:
     """Build and list the images that jobs run in."""
 
 
-@image.command()
+@image.command(
+    epilog=examples("sudo spud image build tensorflow", "sudo spud image build base --base-image debian:12")
+)
 @click.argument("name")
 @click.option("--variant", default="auto", metavar="cpu|gpu|auto", help="auto: gpu where the box has a GPU.")
 @click.option("--generation", default="", help="GPU generation, such as pascal; without it, that of the box.")
@@ -54,7 +57,7 @@ def build(name: str, variant: str, generation: str, base_image: str, as_json: bo
         click.echo(f"{built.tag} is {'built' if built.changed else 'up to date'}.")
 
 
-@image.command(name="list")
+@image.command(name="list", epilog=examples("spud image list", "spud image list --json"))
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 def list_images(as_json: bool) -> None:  # noqa: FBT001
     """List the images that Spud has built."""

@@ -6,7 +6,7 @@ import click
 
 from appliance.cli.client import ApiClient, Job, Query, connect
 from appliance.cli.examples import examples
-from appliance.cli.output import print_json, span, table
+from appliance.cli.output import fit_terminal, print_json, span, table
 
 _ACTIVE = ("pending", "starting", "running", "stopping")
 _STATES = (*_ACTIVE, "finished")
@@ -47,7 +47,7 @@ def list_jobs(
     if as_json:
         print_json(jobs)
     elif jobs:
-        click.echo(table(_HEADERS, [_row(job) for job in jobs], right=("ID", "GPUS")))
+        click.echo(fit_terminal(table(_HEADERS, [_row(job) for job in jobs], right=("ID", "GPUS"))))
     else:
         click.echo("No jobs. Run one with: spud run train.py")
 

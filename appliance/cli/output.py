@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -51,6 +53,14 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence
         ).rstrip()
         for line in lines
     )
+
+
+def fit_terminal(text: str) -> str:
+    """Cut the lines to the width of the terminal; whole where stdout is none."""
+    if not sys.stdout.isatty():
+        return text
+    width = os.get_terminal_size(sys.stdout.fileno()).columns or len(text)
+    return "\n".join(line if len(line) <= width else line[: width - 1] + "…" for line in text.split("\n"))
 
 
 def plural(count: int, noun: str) -> str:

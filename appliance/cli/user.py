@@ -29,7 +29,13 @@ def user() -> None:
     )
 )
 @click.argument("name")
-@click.option("--role", type=click.Choice(["admin", "user"]), default="user", show_default=True)
+@click.option(
+    "--role",
+    type=click.Choice(["admin", "user"]),
+    default="user",
+    show_default=True,
+    help="Admins see and change all.",
+)
 @click.option(
     "--local", is_flag=True, help="On the box itself, in its store; needs no token but rights on it."
 )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
+from appliance.cli.examples import examples
 from appliance.config import load_settings
 from appliance.web.server import run
 
 
-@click.command()
+@click.command(epilog=examples("spud web"))
 def web() -> None:
     """Serve the page and the API.
 
