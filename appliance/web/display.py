@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import shlex
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from flask import Flask, g
@@ -31,8 +33,12 @@ def install(app: Flask) -> None:
     app.template_filter("duration")(duration)
     app.template_filter("size")(size)
     app.template_filter("moment")(moment)
+    app.template_filter("exact")(exact)
+    app.template_filter("timestamp")(rfc3339)
+    app.template_filter("shell")(shlex.join)
     app.template_filter("state_word")(state_word)
     app.template_filter("gauge_level")(gauge_level)
+    app.template_filter("with_gpu_names")(with_gpu_names)
     app.template_filter("run_seconds")(run_seconds)
     app.context_processor(_facts)
 
@@ -63,10 +69,14 @@ def moment(at: float | None, now: float | None = None) -> str:
     """Return a time as an element that reads `3 min ago` and holds the exact time, which scripts update."""
     if at is None:
         return Markup('<span class="none">not yet</span>')
-    exact = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     return Markup('<time datetime="{}" title="{}" data-ago>{}</time>').format(
-        rfc3339(at), exact, _ago((now or time.time()) - at)
+        rfc3339(at), exact(at), _ago((now or time.time()) - at)
     )
+
+
+def exact(at: float) -> str:
+    """Return a time to the second, in UTC."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def state_word(job: Job) -> str:
@@ -86,6 +96,13 @@ def run_seconds(job: Job) -> float | None:
     if job.started_at is None:
         return None
     return (job.finished_at or time.time()) - job.started_at
+
+
+def with_gpu_names(text: str, names: Mapping[str, str]) -> str:
+    """Return the text with the UUIDs of known GPUs replaced by what people call them."""
+    for uuid, name in names.items():
+        text = text.replace(uuid, name)
+    return text
 
 
 def _ago(seconds: float) -> str:
