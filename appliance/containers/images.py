@@ -193,6 +193,8 @@ def _script_lines(command: list[str]) -> Iterator[str]:
 
 def _log_file(name: str) -> TextIO:
     folder = Path("/var/log/spud")
-    if not os.access(folder, os.W_OK):
-        folder = Path(tempfile.gettempdir())
-    return (folder / f"image-{name}.log").open("w", buffering=1)
+    if os.access(folder, os.W_OK):
+        return (folder / f"image-{name}.log").open("w", buffering=1)
+    descriptor, path = tempfile.mkstemp(prefix=f"spud-image-{name}-", suffix=".log")
+    os.close(descriptor)
+    return Path(path).open("w", buffering=1)
