@@ -20,32 +20,36 @@ from pydantic import (
 from appliance.errors import InvalidRequest
 from appliance.validation import first_reason, unknown_name
 
-_SIZE = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>[KMGT]?)(i?B)?", re.IGNORECASE)
+_SIZE = re.compile(r"(?P<number>\d{1,15}(\.\d{1,9})?)\s*(?P<unit>[KMGT]?)(i?B)?", re.IGNORECASE)
 _SIZE_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
-_DURATION = re.compile(r"(?=\d)((?P<d>\d+)d)?((?P<h>\d+)h)?((?P<m>\d+)m)?((?P<s>\d+)s?)?", re.IGNORECASE)
+_DURATION = re.compile(
+    r"(?=\d)((?P<d>\d{1,9})d)?((?P<h>\d{1,9})h)?((?P<m>\d{1,9})m)?((?P<s>\d{1,9})s?)?", re.IGNORECASE
+)
 _SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _IMAGE_NAME = re.compile(r"[a-z0-9][a-zA-Z0-9_./:@-]{0,254}")
 _OWNED_BY_SPUD = ("SPUD_", "NVIDIA_", "CUDA_VISIBLE_DEVICES")
 _SMALLEST_MEMORY_BYTES = 16 * 1024**2
+_LARGEST_MEMORY_BYTES = 1024**5
+_LONGEST_TIME_S = 10 * 366 * 86_400
 
 
-def parse_size(text: str | int) -> int:
+def parse_size(text: object) -> int:
     """Return bytes for `8G`, `512M` or a number of bytes; K, M, G and T are powers of 1024."""
     if isinstance(text, int):
         return text
-    match = _SIZE.fullmatch(text.strip())
+    match = _SIZE.fullmatch(str(text).strip())
     if not match:
         raise ValueError("must be a size such as 8G or 512M")
     return int(float(match["number"]) * _SIZE_UNITS[match["unit"].upper()])
 
 
-def parse_duration(text: str | int) -> int:
+def parse_duration(text: object) -> int:
     """Return seconds for `2h`, `1h30m`, `90s` or a number of seconds."""
     if isinstance(text, int):
         return text
-    match = _DURATION.fullmatch(text.strip())
+    match = _DURATION.fullmatch(str(text).strip())
     if not match:
         raise ValueError("must be a time such as 2h, 1h30m or 90s")
     return sum(int(match[unit] or 0) * seconds for unit, seconds in _SECONDS.items())
@@ -104,10 +108,16 @@ class JobSpec(BaseModel):
     gpus: int = Field(0, ge=0, le=64, description="GPUs the job gets for itself alone")
     cpus: float | None = Field(None, gt=0, le=1024, description="cores the job may use")
     memory: Size | None = Field(
-        None, ge=_SMALLEST_MEMORY_BYTES, description="host memory the job may use, in bytes or as 8G"
+        None,
+        ge=_SMALLEST_MEMORY_BYTES,
+        le=_LARGEST_MEMORY_BYTES,
+        description="host memory the job may use, in bytes or as 8G",
     )
     time: Duration | None = Field(
-        None, gt=0, description="limit in seconds or as 2h, after which the job is stopped"
+        None,
+        gt=0,
+        le=_LONGEST_TIME_S,
+        description="limit in seconds or as 2h, after which the job is stopped",
     )
     priority: int = Field(0, ge=-1000, le=1000, description="higher starts first")
     data: tuple[Name, ...] = Field((), max_length=32, description="data sets to mount at /data/<name>")
