@@ -1,0 +1,137 @@
+"""run and logs against a real API; the test plays the scheduler."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from appliance.cli.main import main
+from appliance.jobs.job import Outcome, Reason, Verdict
+from appliance.jobs.log import LogRecord
+from tests.cli.conftest import Spud
+from tests.web.box import STAMP, WebBox, process
+
+pytestmark = pytest.mark.unit
+
+
+def as_scheduler(box: WebBox, play: Callable[[WebBox], None]) -> None:
+    """Play the scheduler's part as soon as there is a job."""
+
+    def wait_and_play() -> None:
+        while not box.storage.jobs.pending():
+            time.sleep(0.02)
+        play(box)
+
+    threading.Thread(target=wait_and_play, daemon=True).start()
+
+
+def end(box: WebBox, outcome: Outcome, exit_code: int | None, text: str = "") -> None:
+    attempt = box.start(box.storage.jobs.pending()[0])
+    box.write(attempt, text)
+    box.finish(attempt, Verdict(outcome, Reason.USER_ERROR, "It is over.", ("proof",), exit_code))
+
+
+@pytest.fixture
+def script(spud: Spud) -> Path:
+    Path("train.py").write_text("print(1)\n")
+    return Path("train.py")
+
+
+@pytest.mark.usefixtures("script")
+@pytest.mark.parametrize(
+    ("outcome", "code", "exit_code"),
+    [
+        (Outcome.SUCCEEDED, 0, 0),
+        (Outcome.FAILED, 7, 7),
+        (Outcome.TIMED_OUT, None, 1),
+        (Outcome.CANCELLED, 0, 1),
+    ],
+)
+def test_run_ends_as_the_job_ends(
+    box: WebBox, spud: Spud, outcome: Outcome, code: int, exit_code: int
+) -> None:
+    as_scheduler(box, lambda box: end(box, outcome, code))
+    assert spud("run", "train.py").exit_code == exit_code
+
+
+@pytest.mark.usefixtures("script")
+def test_log_is_on_stdout_and_all_else_on_stderr(box: WebBox, spud: Spud) -> None:
+    as_scheduler(box, lambda box: end(box, Outcome.FAILED, 1, "one\ntwo\n"))
+    result = spud("run", "train.py")
+    assert result.stdout == "one\ntwo\n"
+    assert "Submitted job 1 (no GPU).\n" in result.stderr
+    assert result.stderr.endswith("Job 1 failed (user_error): It is over.\n  proof\n")
+
+
+@pytest.mark.usefixtures("script")
+def test_waiting_is_told_when_its_reason_changes(box: WebBox, spud: Spud) -> None:
+    def play(box: WebBox) -> None:
+        job = box.storage.jobs.pending()[0]
+        for reason in ("the engine", "a GPU"):
+            box.storage.jobs.set_waiting_for(job, reason)
+            time.sleep(1.0)
+            job = box.storage.jobs.get(job.id)
+        end(box, Outcome.SUCCEEDED, 0)
+
+    as_scheduler(box, play)
+    told = [line for line in spud("run", "train.py").stderr.splitlines() if "waits" in line]
+    assert told == ["Job 1 waits: the engine", "Job 1 waits: a GPU"]
+
+
+def test_log_passes_byte_for_byte(box: WebBox, spud: Spud) -> None:
+    attempt = box.start(box.submit("ada"))
+    text = b"\x1b[32mgr\xc3\xbcn\xff\xfe \r 50 %"
+    with box.storage.job_directory(attempt).log.open("wb") as log:
+        log.write(LogRecord(STAMP, is_full=True, text=text).encode())
+    box.finish(attempt)
+    assert spud("logs", "1").stdout_bytes == text + b"\n"
+    assert spud("logs", "-f", "1").stdout_bytes == text + b"\n"
+
+
+@pytest.mark.parametrize("follow", [(), ("--follow",)])
+def test_log_may_begin_at_its_tail(box: WebBox, spud: Spud, follow: tuple[str, ...]) -> None:
+    attempt = box.start(box.submit("ada"))
+    box.write(attempt, "".join(f"{number}\n" for number in range(100)))
+    box.finish(attempt)
+    assert spud("logs", "1", "--tail", "2", *follow).stdout == "98\n99\n"
+
+
+def test_log_of_a_job_that_waits_says_so(box: WebBox, spud: Spud) -> None:
+    box.storage.jobs.set_waiting_for(box.submit("ada"), "a GPU")
+    assert spud("logs", "1").stderr == "Job 1 waits: a GPU\n"
+
+
+def test_log_of_a_missing_attempt_is_an_error(box: WebBox, spud: Spud) -> None:
+    box.start(box.submit("ada"))
+    assert spud("logs", "1", "--attempt", "4").exit_code == 1
+
+
+def test_followed_log_outlives_a_restart_of_the_page(tmp_path: Path) -> None:
+    box = WebBox(tmp_path, SPUD_JOBS_MIN_FREE_BYTES="0")
+    environ = {"SPUD_URL": box.url, "SPUD_TOKEN": box.token("ada")}
+    attempt = box.start(box.submit("ada"))
+    results = []
+
+    def follow() -> None:
+        results.append(CliRunner().invoke(main, ["logs", "-f", "1"], env=environ))
+
+    follower = threading.Thread(target=follow)
+    with process("web", box.environ, f"{box.url}/healthz") as web:
+        box.write(attempt, "before\n")
+        follower.start()
+        time.sleep(1.5)
+        web.kill()
+        web.wait()
+    box.write(attempt, "between\n")
+    with process("web", box.environ, f"{box.url}/healthz"):
+        box.write(attempt, "after\n")
+        box.finish(attempt)
+        follower.join(20)
+    assert results[0].stdout == "before\nbetween\nafter\n"
+    assert "Trying again." in results[0].stderr
+    assert "Spud answers again." in results[0].stderr
