@@ -57,9 +57,10 @@ def start(spud: Spud, tmp_path: Path, **variables: str) -> subprocess.CompletedP
 
 
 def children(pid: int) -> dict[str, int]:
-    """Return the processes of a `spud up` by name."""
+    """Return the living processes of a `spud up` by name."""
     found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return {Path(f"/proc/{child}/cmdline").read_text().split("\0")[-2]: int(child) for child in found}
+    words = {int(child): Path(f"/proc/{child}/cmdline").read_text().split("\0") for child in found}
+    return {line[-2]: child for child, line in words.items() if "appliance.cli" in line}
 
 
 def wait_until(condition: Callable[[], object]) -> None:
@@ -79,20 +80,21 @@ def test_spud_goes_up_and_down(box: WebBox, spud: Spud, run_directory: Path, tmp
     assert spud("down").stdout == "Spud is not running.\n"
 
 
-def test_killed_process_is_started_again(
-    box: WebBox, spud: Spud, run_directory: Path, tmp_path: Path
-) -> None:
+@pytest.fixture
+def pid(spud: Spud, run_directory: Path, tmp_path: Path) -> int:
+    """The process id of a `spud up`."""
     start(spud, tmp_path)
-    pid = running_pid(run_directory) or 0
+    return running_pid(run_directory) or 0
+
+
+def test_killed_process_is_started_again(box: WebBox, pid: int) -> None:
     old = children(pid)
     os.kill(old["web"], signal.SIGKILL)
     wait_until(lambda: children(pid).get("web", old["web"]) != old["web"] and is_ready(box.settings))
     assert children(pid)["scheduler"] == old["scheduler"]
 
 
-def test_processes_end_with_their_supervisor(spud: Spud, run_directory: Path, tmp_path: Path) -> None:
-    start(spud, tmp_path)
-    pid = running_pid(run_directory) or 0
+def test_processes_end_with_their_supervisor(pid: int) -> None:
     left = children(pid).values()
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not any(is_running(child) for child in left))
