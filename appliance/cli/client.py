@@ -16,7 +16,7 @@ from appliance import __version__
 from appliance.cli.connection import route
 from appliance.cli.events import Event, EventParser
 from appliance.cli.sign_in import SignIn, load_sign_in
-from appliance.errors import SpudError, Unavailable
+from appliance.errors import SpudError, TooLarge, Unavailable
 
 _TIMEOUT_S = 60.0
 _UPLOAD_TIMEOUT_S = 600.0  # the box unpacks and checks a large upload before it answers
@@ -163,6 +163,11 @@ class ApiClient:
         try:
             return kind(json.loads(response.read())["error"]["message"])
         except (ValueError, KeyError, TypeError):
+            if kind is TooLarge:  # the server's, which reads no more of what is far too large
+                return kind(
+                    f"The code is larger than {self.url} takes."
+                    " Leave data out with a .spudignore file, or mount it with --data."
+                )
             return kind(
                 f"{self.url} answered {response.status} {response.reason}, which is not Spud's own answer."
                 " Check SPUD_URL and the proxy."

@@ -53,10 +53,14 @@ def choose_code(wanted: Wanted, state: GitState) -> Code:
 def _send(
     client: ApiClient, wanted: Wanted, archive: BinaryIO, archive_bytes: int, commit: str | None
 ) -> Job:
-    if archive_bytes < _PROGRESS_BYTES or not sys.stderr.isatty():
-        return client.submit(wanted.spec, archive, commit, lambda _count: None)
-    with click.progressbar(length=archive_bytes, label="Sending the code", file=sys.stderr) as bar:
-        return client.submit(wanted.spec, archive, commit, bar.update)
+    try:
+        if archive_bytes < _PROGRESS_BYTES or not sys.stderr.isatty():
+            return client.submit(wanted.spec, archive, commit, lambda _count: None)
+        with click.progressbar(length=archive_bytes, label="Sending the code", file=sys.stderr) as bar:
+            return client.submit(wanted.spec, archive, commit, bar.update)
+    except KeyboardInterrupt:
+        note("\nWhether the job has been submitted is told by: spud list")
+        raise
 
 
 def describe(job: Job) -> str:
