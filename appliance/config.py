@@ -74,6 +74,11 @@ class EngineSettings(_Section):
     """The Docker engine."""
 
     socket: str = Field("unix:///var/run/docker.sock", description="address of the Docker engine")
+    prefix: str = Field(
+        "spud",
+        pattern=r"^[a-z0-9][a-z0-9-]{0,30}$",
+        description="first part of the names of job containers; two Spuds on one engine need two",
+    )
 
 
 class ImagesSettings(_Section):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.config import Settings
+from appliance.config import EngineSettings, Settings
 from appliance.jobs.directory import JobDirectory
 from appliance.jobs.job import Attempt, Job
 from appliance.users.user import User
@@ -15,6 +15,7 @@ OUTPUT = "/output"
 DATA = "/data"
 HOME = "/home/job"
 
+INSTANCE_LABEL = "spud.instance"
 JOB_LABEL = "spud.job"
 ATTEMPT_LABEL = "spud.attempt"
 OWNER_LABEL = "spud.owner"
@@ -56,6 +57,11 @@ class ContainerArguments:
     shm_bytes: int
 
 
+def container_name(attempt: Attempt, engine: EngineSettings) -> str:
+    """Return the container's name, which is also the launch lock: the engine refuses a second one."""
+    return f"{engine.prefix}-{attempt.job_id}-{attempt.number}"
+
+
 def container_arguments(
     job: Job,
     attempt: Attempt,
@@ -67,11 +73,12 @@ def container_arguments(
 ) -> ContainerArguments:
     """Return the container of one attempt; `image` is the engine's name for the image."""
     return ContainerArguments(
-        name=attempt.container_name,
+        name=container_name(attempt, settings.engine),
         image=image,
         command=job.spec.command,
         environment=_environment(job, attempt, owner),
         labels={
+            INSTANCE_LABEL: settings.engine.prefix,
             JOB_LABEL: str(job.id),
             ATTEMPT_LABEL: str(attempt.number),
             OWNER_LABEL: owner.name,

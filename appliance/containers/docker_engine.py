@@ -14,8 +14,14 @@ from docker.errors import APIError, DockerException, NotFound
 from docker.types import DeviceRequest, HostConfig, LogConfig, Ulimit
 from docker.types import Mount as BindMount
 
-from appliance.config import GpusSettings
-from appliance.containers.arguments import ATTEMPT_LABEL, JOB_LABEL, WORKSPACE, ContainerArguments
+from appliance.config import EngineSettings, GpusSettings
+from appliance.containers.arguments import (
+    ATTEMPT_LABEL,
+    INSTANCE_LABEL,
+    JOB_LABEL,
+    WORKSPACE,
+    ContainerArguments,
+)
 from appliance.containers.docker import connect
 from appliance.containers.engine import (
     Container,
@@ -43,8 +49,9 @@ _CDI_KIND = "nvidia.com/gpu"
 class DockerEngine:
     """One Docker engine. It may come and go: every call connects anew if it has to."""
 
-    def __init__(self, socket: str, gpus: GpusSettings) -> None:
-        self._socket = socket
+    def __init__(self, engine: EngineSettings, gpus: GpusSettings) -> None:
+        self._socket = engine.socket
+        self._own_label = f"{INSTANCE_LABEL}={engine.prefix}"
         self._injection = gpus.injection
 
     def create(self, arguments: ContainerArguments) -> None:
@@ -96,7 +103,7 @@ class DockerEngine:
     def containers(self) -> tuple[Container, ...]:
         """Return all containers of Spud's; see `ContainerEngine`."""
         with _answering(self._socket):
-            found = self._client.containers(all=True, filters={"label": JOB_LABEL})
+            found = self._client.containers(all=True, filters={"label": self._own_label})
         inspected = (self.inspect(summary["Id"]) for summary in found)
         # None: removed by hand between list and inspect.
         return tuple(container for container in inspected if container)

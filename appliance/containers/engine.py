@@ -63,7 +63,7 @@ class ContainerEngine(Protocol):
         """Return the container, or None when there is none."""
 
     def containers(self) -> tuple[Container, ...]:
-        """Return all containers with Spud's labels, ended ones too."""
+        """Return all containers of this Spud by their label, ended ones too."""
 
     def logs(self, name: str, since_s: int, *, follow: bool) -> Iterator[LogRecord]:
         """Yield the output since a Unix second; following, until the container ends."""

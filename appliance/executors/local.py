@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from appliance.config import Settings
-from appliance.containers.arguments import container_arguments
+from appliance.containers.arguments import container_arguments, container_name
 from appliance.containers.engine import (
     Container,
     ContainerEngine,
@@ -44,6 +44,9 @@ logger = logging.getLogger(__name__)
 
 _RETRY_S = 0.5
 _EVIDENCE_LINES = 200
+_REMOVAL_S = 1.0
+_KILLED = 137
+"""Exit code of what ended by SIGKILL, whoever sent it."""
 _LOST_POWER = 255
 """Exit code that the engine gives a container which ended with the box or with the engine's shim."""
 
@@ -70,7 +73,7 @@ class LocalExecutor:
         watch = _Watch(self._storage, self._engine, self._settings, job, attempt, boot_id, memory_bytes)
         self._watches = {key: other for key, other in self._watches.items() if other.is_alive()}
         self._watches[attempt.id] = watch
-        threading.Thread(target=self._run, args=(watch,), name=attempt.container_name, daemon=True).start()
+        threading.Thread(target=self._run, args=(watch,), name=watch.name, daemon=True).start()
 
     def wake(self, attempt: Attempt) -> None:
         """Let the attempt's thread look at once whether its job shall stop."""
@@ -101,7 +104,7 @@ class _Watch:
         boot_id: str,
         memory_bytes: int,
     ) -> None:
-        self.name = attempt.container_name
+        self.name = container_name(attempt, settings.engine)
         self._storage = storage
         self._engine = engine
         self._settings = settings
@@ -127,7 +130,7 @@ class _Watch:
         verdict = self._launch()
         if verdict is None:
             self._follow()
-            container = self._patiently(lambda: self._engine.inspect(self.name))
+            container = self._ended_container()
             verdict = self._judge(container)
         finished_at = (container.finished_at if container else None) or time.time()
         self._storage.jobs.finish(self._attempt, verdict, finished_at)
@@ -224,6 +227,14 @@ class _Watch:
     def _is_running(self) -> bool:
         container = self._patiently(lambda: self._engine.inspect(self.name))
         return container is not None and container.is_running
+
+    def _ended_container(self) -> Container | None:
+        container = self._patiently(lambda: self._engine.inspect(self.name))
+        if container and container.exit_code == _KILLED and not self._is_stopping():
+            # Removed by force it is killed first: then it is gone a moment later.
+            time.sleep(_REMOVAL_S)
+            return self._patiently(lambda: self._engine.inspect(self.name))
+        return container
 
     def _judge(self, container: Container | None) -> Verdict:
         job = self._storage.jobs.get(self._job.id)

@@ -113,11 +113,6 @@ class Attempt:
     reason: Reason | None
     exit_code: int | None
 
-    @property
-    def container_name(self) -> str:
-        """The container's name, which is also the launch lock: the engine refuses a second one."""
-        return f"spud-{self.job_id}-{self.number}"
-
 
 @dataclass(frozen=True, slots=True)
 class Event:

@@ -35,7 +35,7 @@ class Scheduler:
 
     def __init__(self, settings: Settings, storage: Storage) -> None:
         self._jobs = storage.jobs
-        engine = DockerEngine(settings.engine.socket, settings.gpus)
+        engine = DockerEngine(settings.engine, settings.gpus)
         self._woken = threading.Event()
         self._surveyor = Surveyor(storage.jobs, engine, settings)
         self._executor = LocalExecutor(storage, engine, settings, on_end=self._woken.set)

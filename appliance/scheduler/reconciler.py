@@ -35,6 +35,6 @@ def remove_leftovers(jobs: JobStore, engine: ContainerEngine) -> tuple[str, ...]
 def _is_over(jobs: JobStore, container: Container) -> bool | None:
     """Return whether the container's attempt is over; None when the store knows no such attempt."""
     for attempt in jobs.attempts(container.job_id):
-        if attempt.container_name == container.name:
+        if attempt.number == container.attempt:
             return attempt.finished_at is not None
     return None

@@ -35,6 +35,7 @@ from appliance.users.user import Role
 from tests.factories import make_archive, make_spec
 
 BATCH = 5
+PREFIX = "spud-bench"
 SPEC = make_spec(command=["true"], image="base")
 
 
@@ -46,7 +47,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="spud-bench-") as folder:
-        settings = load_settings(None, {"SPUD_STORE_DIRECTORY": folder})
+        settings = load_settings(None, {"SPUD_STORE_DIRECTORY": folder, "SPUD_ENGINE_PREFIX": PREFIX})
         raw, through_spud = measure(settings, options.jobs)
     report(raw, through_spud, as_json=options.json)
 
@@ -69,15 +70,12 @@ def queue_through_spud(settings: Settings, storage: Storage, snapshot: str) -> l
     jobs = [storage.jobs.add(SPEC, owner, snapshot, None) for _ in range(BATCH + 1)]
     with scheduler(settings):
         ended = [wait(storage, job) for job in jobs]
-    return [
-        (after.started_at or 0) - (before.finished_at or 0)
-        for before, after in pairwise(ended)
-    ]
+    return [(after.started_at or 0) - (before.finished_at or 0) for before, after in pairwise(ended)]
 
 
 def launch_raw(settings: Settings, storage: Storage, snapshot: str) -> float:
     """Return the seconds from `create` to the engine's StartedAt for the same container, prepared before."""
-    engine = DockerEngine(settings.engine.socket, settings.gpus)
+    engine = DockerEngine(settings.engine, settings.gpus)
     owner = storage.users.get("bench")
     job = next(job for job in storage.jobs.list(limit=1) if job.is_finished)
     attempt = replace(storage.jobs.attempts(job.id)[0], number=9)
@@ -97,7 +95,11 @@ def launch_raw(settings: Settings, storage: Storage, snapshot: str) -> float:
 
 @contextmanager
 def scheduler(settings: Settings) -> Iterator[None]:
-    environment = {**os.environ, "SPUD_STORE_DIRECTORY": str(settings.store.directory)}
+    environment = {
+        **os.environ,
+        "SPUD_STORE_DIRECTORY": str(settings.store.directory),
+        "SPUD_ENGINE_PREFIX": PREFIX,
+    }
     command = [sys.executable, "-m", "appliance.cli", "scheduler"]
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
         yield

@@ -1,0 +1,76 @@
+"""A Docker engine of the test's own, beside the machine's, to be killed at will."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from tests.system.running_box import until
+
+
+class OwnEngine:
+    """dockerd with live-restore, on a socket and in folders of its own, without network."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        self._folder = folder
+        # A socket's path has at most 107 bytes.
+        self._run = Path(tempfile.mkdtemp(prefix="spud-engine-", dir="/run"))
+        self.socket = f"unix://{self._run}/docker.sock"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [
+            "dockerd",
+            f"--host={self.socket}",
+            f"--data-root={self._folder}/data",
+            f"--exec-root={self._run}/exec",
+            f"--pidfile={self._run}/docker.pid",
+            "--live-restore",
+            "--bridge=none",
+            "--iptables=false",
+            "--ip6tables=false",
+        ]
+        log = (self._folder / "dockerd.log").open("ab")
+        self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        until(lambda: self._docker("version", check=False).returncode == 0, "the engine answers")
+
+    def kill(self) -> None:
+        """SIGKILL to the engine; its containers and their shims live on.
+
+        The engine's containerd dies with it, a moment later; an engine that starts in this moment takes
+        it for alive and gives up after a minute.
+        """
+        assert self._process
+        pid = self._containerd_pid()
+        self._process.kill()
+        self._process.wait()
+        until(lambda: not Path(f"/proc/{pid}").exists(), "the engine's containerd has ended")
+
+    def load(self, image: str) -> None:
+        with subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE) as saved:
+            subprocess.run(
+                ["docker", "--host", self.socket, "load"], stdin=saved.stdout, check=True, capture_output=True
+            )
+
+    def remove(self) -> None:
+        names = self._docker("ps", "--all", "--quiet", check=False).stdout.split()
+        if names:
+            self._docker("rm", "--force", *names, check=False)
+        assert self._process
+        self._process.terminate()
+        self._process.wait(30)
+        # A killed engine leaves its folder mounted on itself.
+        subprocess.run(["umount", "--lazy", f"{self._folder}/data"], capture_output=True)
+        shutil.rmtree(self._run, ignore_errors=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _containerd_pid(self) -> int:
+        return int((self._run / "exec" / "containerd" / "containerd.pid").read_text())
+
+    def _docker(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["docker", "--host", self.socket, *words], check=check, capture_output=True, text=True
+        )
