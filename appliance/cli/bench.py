@@ -7,7 +7,7 @@ import sys
 import tempfile
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 import click
 
@@ -90,14 +90,14 @@ def choose_dataset(names: list[str]) -> str:
 def _print_result(client: ApiClient, job_id: int, *, as_json: bool) -> None:
     """Print the table or the JSON of the result; a job that failed early has none."""
     try:
-        values: dict[str, Any] = json.loads(b"".join(client.read(path_of("jobs", job_id, "files", _RESULT))))
+        text = b"".join(client.read(path_of("jobs", job_id, "files", _RESULT)))
     except NotFound:
         return
     if as_json:
-        print_json(values)
+        print_json(json.loads(text))
         return
     from rich.console import Console  # slow, and only needed at the very end
 
     from appliance.benchmarks.report import load_result, render
 
-    render(Console(), [load_result(values)])
+    render(Console(), [load_result(json.loads(text))])

@@ -10,7 +10,7 @@ from appliance.cli.bench import choose_dataset
 from appliance.errors import NotFound
 from tests.cli.conftest import Spud
 from tests.factories import make_gpu
-from tests.web.box import WebBox
+from tests.web.box import FAILED, WebBox
 
 pytestmark = pytest.mark.unit
 
@@ -70,3 +70,14 @@ def play_scheduler(box: WebBox) -> None:
     box.write(attempt, "transcript\n")
     (box.storage.job_directory(attempt).output / "result.json").write_text('{"steps": 10}')
     box.finish(attempt)
+
+
+def test_failed_benchmark_has_no_result_and_its_jobs_exit_code(box: WebBox, spud: Spud, _data: None) -> None:
+    def play() -> None:
+        while not box.storage.jobs.pending():
+            time.sleep(0.02)
+        box.finish(box.start(box.storage.jobs.pending()[0]), FAILED)
+
+    threading.Thread(target=play, daemon=True).start()
+    result = spud("bench", "rnn")
+    assert (result.stdout, result.exit_code) == ("", 1)
