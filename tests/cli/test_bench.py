@@ -72,7 +72,8 @@ def play_scheduler(box: WebBox) -> None:
     box.finish(attempt)
 
 
-def test_failed_benchmark_has_no_result_and_its_jobs_exit_code(box: WebBox, spud: Spud, _data: None) -> None:
+@pytest.mark.usefixtures("_data")
+def test_failed_benchmark_has_no_result_and_its_jobs_exit_code(box: WebBox, spud: Spud) -> None:
     def play() -> None:
         while not box.storage.jobs.pending():
             time.sleep(0.02)
