@@ -68,7 +68,8 @@ def _explain(error: HTTPException) -> SpudError:
     if error.code == 413:
         limit = (request.max_content_length or _MIB) // _MIB
         return TooLarge(
-            f"The request is larger than {max(1, limit)} MiB. Send less, or mount data with --data."
+            f"The request is too large: {max(1, limit)} MiB in all and 1 MiB beside the files are allowed."
+            " Mount data with --data instead."
         )
     if error.code and error.code >= 500:
         return InternalError("Something went wrong inside Spud. The log of spud web has the details.")

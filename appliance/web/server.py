@@ -7,6 +7,7 @@ import logging
 import signal
 import socket
 import sys
+import tempfile
 from types import FrameType
 
 from flask import Flask
@@ -30,6 +31,8 @@ def run(settings: Settings) -> None:
     """Serve the pages and the API until SIGTERM; raises SpudError when the port is taken."""
     storage = open_storage(settings)
     storage.snapshots.remove_leftovers()
+    # Uploads are spooled to nameless files on the disk whose free space is watched; /tmp may be memory.
+    tempfile.tempdir = str(storage.directory / "snapshots")
     app = create_app(settings, storage)
     server = create_server(app, **_adjustments(settings, _bind(settings.web.listen)))
     _stop_on_sigterm(app)

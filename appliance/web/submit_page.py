@@ -21,6 +21,7 @@ from appliance.web.services import services
 from appliance.web.submission import submit
 
 _INTERPRETERS = {".py": ["python3"], ".sh": ["bash"]}
+_NAME_BYTES = 255  # of a file, on every Linux file system
 _IN_MEMORY_BYTES = 1024**2
 _PASSED_ON = ("name", "image", "gpus", "cpus", "memory", "time", "priority")
 
@@ -96,8 +97,13 @@ def _arguments(text: str) -> list[str]:
 def _name(file: FileStorage) -> str:
     """Return the file's own name; browsers may send the folder before it."""
     name = PurePosixPath((file.filename or "").replace("\\", "/")).name
-    if not name or name == ".." or not name.isprintable():
-        raise InvalidRequest(f"{name!r} cannot be the name of a file. Rename it and try again.")
+    if (
+        name in ("", "..")
+        or name.startswith("-")
+        or not name.isprintable()
+        or len(name.encode()) > _NAME_BYTES
+    ):
+        raise InvalidRequest(f"{name[:80]!r} cannot be the name of a file. Rename it and try again.")
     return name
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.web.box import WebBox, bearer
+from appliance.jobs.log import LogRecord
+from tests.web.box import STAMP, WebBox, bearer, process
 
 pytestmark = pytest.mark.unit
 
@@ -23,6 +24,13 @@ def connect(box: WebBox, token: str, path: str, **headers: str) -> http.client.H
     connection = http.client.HTTPConnection(host, int(port), timeout=15)
     connection.request("GET", f"/api/v1{path}", headers={**bearer(token), **headers})
     return connection.getresponse()
+
+
+def head(box: WebBox, token: str, path: str) -> None:
+    host, _, port = box.settings.web.listen.partition(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=15)
+    connection.request("HEAD", f"/api/v1{path}", headers=bearer(token))
+    assert connection.getresponse().status == 200
 
 
 def events(response: http.client.HTTPResponse) -> Iterator[Event]:
@@ -89,9 +97,6 @@ def test_a_large_log_arrives_whole_and_in_order(served: WebBox, bob: str) -> Non
 
 
 def test_a_character_cut_by_a_long_line_arrives_whole(served: WebBox, bob: str) -> None:
-    from appliance.jobs.log import LogRecord
-    from tests.web.box import STAMP
-
     attempt = served.start(served.submit("bob"))
     first, second = "x\u00e9"[:1].encode() + b"\xc3", b"\xa9y"
     log = served.storage.job_directory(attempt).log
@@ -110,10 +115,10 @@ def test_an_offset_that_was_never_sent_is_refused(served: WebBox, bob: str, offs
 
 
 def test_listeners_who_leave_free_their_threads(box: WebBox, bob: str) -> None:
-    from tests.web.box import process
-
     box.start(box.submit("bob"))
     with process("web", {**box.environ, "SPUD_WEB_THREADS": "10"}, f"{box.url}/healthz"):
+        for _ in range(3):
+            head(box, bob, "/jobs/1/logs/stream")  # opens no stream, so it must hold none
         held = [connect(box, bob, "/jobs/1/logs/stream") for _ in range(2)]
         assert [response.status for response in held] == [200, 200]
         refused = connect(box, bob, "/jobs/1/logs/stream")
@@ -127,8 +132,6 @@ def test_listeners_who_leave_free_their_threads(box: WebBox, bob: str) -> None:
 
 
 def test_sigterm_ends_the_process_in_spite_of_listeners(box: WebBox, bob: str) -> None:
-    from tests.web.box import process
-
     box.start(box.submit("bob"))
     with process("web", box.environ, f"{box.url}/healthz") as web:
         stream = events(connect(box, bob, "/jobs/1/logs/stream"))

@@ -116,6 +116,8 @@ def test_a_script_is_submitted_with_its_files(box: WebBox, browser: FlaskClient)
     ("form", "sentence"),
     [
         ({}, "Choose the script to run"),
+        ({"files": script("-m.py")}, "cannot be the name of a file"),
+        ({"files": script("x" * 300 + ".py")}, "cannot be the name of a file"),
         ({"files": script("data.csv")}, "None of these files can be run"),
         ({"files": script(), "script": "other.py"}, "is not among the uploaded files"),
         ({"files": script(), "arguments": "'open"}, "a quote that is not closed"),
