@@ -23,7 +23,8 @@ class OwnEngine:
 
     def start(self) -> None:
         command = [
-            "dockerd",
+            # In a network of its own: without a bridge, an engine would remove the machine's docker0.
+            *("unshare", "--net", "dockerd"),
             f"--host={self.socket}",
             f"--data-root={self._folder}/data",
             f"--exec-root={self._run}/exec",

@@ -20,6 +20,7 @@ from appliance.users.user import Role
 T = TypeVar("T")
 
 SPUD = [sys.executable, "-m", "appliance.cli"]
+ENGINE = "unix:///var/run/docker.sock"
 PROCESSES = ("scheduler", "exporter", "web")
 
 
@@ -70,6 +71,14 @@ class RunningBox:
             process.terminate()
         for process in self._processes.values():
             process.wait(15)
+        self._remove_containers()
+
+    def _remove_containers(self) -> None:
+        docker = ["docker", "--host", self._environment.get("SPUD_ENGINE_SOCKET", ENGINE)]
+        listing = [*docker, "ps", "--all", "--quiet", "--filter", f"label=spud.instance={self.prefix}"]
+        names = subprocess.run(listing, capture_output=True, text=True).stdout.split()
+        if names:
+            subprocess.run([*docker, "rm", "--force", *names], capture_output=True)
 
     def wait_until_ready(self) -> None:
         if "web" in self._processes:
