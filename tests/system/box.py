@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ PACKAGES = ("ca-certificates", "git", "make", "python3")
 SYSTEMD_PACKAGES = ("dbus", "systemd", "systemd-sysv")
 # What systemd and a nested engine need; `--privileged` would ask for more than some hosts have.
 CAPABILITIES = ("SYS_ADMIN", "NET_ADMIN", "NET_RAW", "SYS_PTRACE", "MKNOD")
+# Where systemd-resolved keeps the real ones.
+NAME_SERVERS = Path("/run/systemd/resolve/resolv.conf")
 OPTIONS = (
     *(f"--cap-add={name}" for name in CAPABILITIES),
     "--security-opt=seccomp=unconfined",
@@ -24,6 +27,8 @@ OPTIONS = (
     "--tmpfs=/run/lock",
     "--volume=/sys/fs/cgroup:/sys/fs/cgroup:rw",
     "--volume=/var/lib/docker",
+    # The network's own name server is on a loopback address, which a nested engine cannot hand on.
+    f"--volume={NAME_SERVERS if NAME_SERVERS.exists() else '/etc/resolv.conf'}:/etc/resolv.conf:ro",
 )
 
 
@@ -61,15 +66,22 @@ class Box:
 def running_box(*, systemd: bool) -> Iterator[Box]:
     """Boot a machine with a fresh clone of HEAD in /root/spud; it and its volumes are gone afterwards."""
     image = _image(systemd=systemd)
-    command = ["/sbin/init"] if systemd else ["sleep", "infinity"]
-    name = docker(
-        "run", "--detach", "--init" if not systemd else "--env=container=docker", *OPTIONS, image, *command
-    )
+    network = docker("network", "create", f"spud-box-{uuid.uuid4().hex[:8]}")
     try:
-        _copy_clone(name)
-        yield Box(name)
+        box = Box(docker("run", "--detach", f"--network={network}", *OPTIONS, *_init(systemd, image)))
+        try:
+            _copy_clone(box.name)
+            yield box
+        finally:
+            docker("rm", "--force", "--volumes", box.name)
     finally:
-        docker("rm", "--force", "--volumes", name)
+        docker("network", "rm", network)
+
+
+def _init(systemd: bool, image: str) -> list[str]:  # noqa: FBT001
+    if systemd:
+        return ["--env=container=docker", image, "/sbin/init"]
+    return ["--init", image, "sleep", "infinity"]
 
 
 def _copy_clone(name: str) -> None:
