@@ -71,6 +71,7 @@ def main() -> None:
             {"step": step, "loss": loss, "accuracy": share} for step, loss, share in training.checkpoints
         ],
         "metrics": rnn.describe_metrics(training, rnn.process_times(), 0.0),
+        "calls": training.calls,
     }
     (options.output / "baseline.json").write_text(json.dumps(result, indent=2) + "\n")
 
