@@ -105,7 +105,7 @@ class JobSpec(BaseModel):
     )
     name: Name | None = Field(None, description="what the job is called in lists")
     image: ImageName | None = Field(None, description="image to run in; the box has a default")
-    gpus: int = Field(0, ge=0, le=64, description="GPUs the job gets for itself alone")
+    gpus: int = Field(0, ge=0, le=1024, description="GPUs the job gets for itself alone")
     cpus: float | None = Field(None, gt=0, le=1024, description="cores the job may use")
     memory: Size | None = Field(
         None,
