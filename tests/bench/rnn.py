@@ -59,7 +59,7 @@ def metric(result: Result, name: str) -> float:
 
 def best_rate(results: Sequence[Result]) -> float:
     """Return the most steps per second over any 100 steps: what the machine gives when it is left alone."""
-    rates = []
+    rates: list[float] = []
     for result in results:
         calls = result["calls"][1:]  # the first one compiles
         size = -(-WINDOW_STEPS // max(steps for steps, _ in calls))
