@@ -120,7 +120,12 @@ class DockerEngine:
     def find_image(self, name: str) -> Image | None:
         """Return the image; see `ContainerEngine`."""
         with _answering(self._socket), _absent_is_fine():
-            found = self._client.inspect_image(name)  # type: ignore[no-untyped-call]
+            try:
+                found = self._client.inspect_image(name)  # type: ignore[no-untyped-call]
+            except APIError as error:
+                if error.status_code == requests.codes.bad_request:
+                    return None  # not a reference at all, such as spud/a:b:latest
+                raise
             return Image(name, found["Id"], found["Size"])
         return None
 
