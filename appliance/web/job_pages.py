@@ -8,6 +8,7 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from appliance.errors import NotFound
+from appliance.gpus.gpu import Gpu
 from appliance.jobs.directory import JobDirectory
 from appliance.jobs.job import ACTIVE, Job, JobState
 from appliance.web import job_files, log_text
@@ -103,4 +104,8 @@ def _log_view(directory: JobDirectory | None) -> LogView:
 
 def _gpu_names() -> dict[str, str]:
     box = services().storage.jobs.box()
-    return {gpu.uuid: f"GPU {gpu.index}, {gpu.name}" for gpu in box.gpus} if box else {}
+    return {gpu.uuid: _gpu_name(gpu) for gpu in box.gpus} if box else {}
+
+
+def _gpu_name(gpu: Gpu) -> str:
+    return f"GPU {gpu.index}, {gpu.name}{' (simulated)' if gpu.simulated else ''}"

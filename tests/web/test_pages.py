@@ -78,6 +78,12 @@ def test_a_finished_job_tells_why(box: WebBox, browser: FlaskClient) -> None:
     assert "data-stream" not in page
 
 
+def test_a_job_on_a_simulated_gpu_says_so(box: WebBox, browser: FlaskClient) -> None:
+    box.see(make_gpu(0))
+    box.start(box.submit("ada", gpus=1), "GPU-0")
+    assert "GPU 0, NVIDIA GeForce GTX 1070 Ti (simulated)" in text(browser, "/jobs/1")
+
+
 def test_a_running_job_is_followed_from_where_the_page_ends(box: WebBox, browser: FlaskClient) -> None:
     attempt = box.start(box.submit("ada"))
     box.write(attempt, "one\n")
