@@ -17,6 +17,8 @@ PYTHON := $(VENV)/bin/python
 export ANSIBLE_CONFIG := $(CURDIR)/playbooks/ansible.cfg
 # Root leaves no compiled files in the user's checkout.
 export PYTHONDONTWRITEBYTECODE := 1
+# Ansible shows progress at once only where its output is not buffered, as into a pipe.
+export PYTHONUNBUFFERED := 1
 
 TEST_PACKAGES := docker.io iptables mmdebstrap gcc libc6-dev chromium prometheus git
 

@@ -78,7 +78,7 @@ def running_box(*, systemd: bool) -> Iterator[Box]:
         docker("network", "rm", network)
 
 
-def _init(systemd: bool, image: str) -> list[str]:  # noqa: FBT001
+def _init(systemd: bool, image: str) -> list[str]:
     if systemd:
         return ["--env=container=docker", image, "/sbin/init"]
     return ["--init", image, "sleep", "infinity"]

@@ -19,7 +19,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-POLL_S = 1.0
+FIRST_POLL_S, POLL_S = 0.1, 1.0
 # A build may be silent for minutes while pip unpacks; then a sign of life helps.
 SILENCE_S = 20.0
 LIMIT_S = 2 * 60 * 60
@@ -47,21 +47,24 @@ class ActionModule(ActionBase):
         job = self._start(argv, log, task_vars)
         if "ansible_job_id" not in job:
             return job
-        shown, delay = "", 0.2
+        shown, delay = 0, FIRST_POLL_S
         while True:
-            state = self._state(job, task_vars)
+            # The end is asked for first: what was said until then is complete.
+            state = json.loads(self._read(job["results_file"]) or "{}")
             text = self._read(log)
-            for line in text[len(shown) : text.rfind("\n") + 1].splitlines():
+            whole = text.rfind("\n") + 1
+            for line in text[shown:whole].splitlines():
                 self._show(line)
                 spoke = time.monotonic()
-            shown = text[: text.rfind("\n") + 1]
-            if state.get("finished"):
+            shown = whole
+            if "rc" in state or state.get("failed"):
+                self._low_level_execute_command(f"rm -f {shlex.quote(job['results_file'])}", sudoable=True)
                 return state | {"notes": text}
             if time.monotonic() - spoke > SILENCE_S:
-                self._show(f"      still at it after {time.monotonic() - began:.0f} s")
+                self._show(f"still at it after {time.monotonic() - began:.0f} s")
                 spoke = time.monotonic()
             time.sleep(delay)
-            delay = POLL_S
+            delay = min(POLL_S, delay * 1.5)
 
     def _start(self, argv: list[str], log: str, task_vars: dict[str, Any] | None) -> dict[str, Any]:
         self._task.async_val, before = LIMIT_S, self._task.async_val
@@ -74,15 +77,8 @@ class ActionModule(ActionBase):
             self._task.async_val = before
         return started
 
-    def _state(self, job: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
-        arguments = {"jid": job["ansible_job_id"], "_async_dir": job["results_file"].rpartition("/")[0]}
-        state: dict[str, Any] = self._execute_module(
-            module_name="ansible.legacy.async_status", module_args=arguments, task_vars=task_vars
-        )
-        return state
-
-    def _read(self, log: str) -> str:
-        answer = self._low_level_execute_command(f"cat {shlex.quote(log)}", sudoable=True)
+    def _read(self, path: str) -> str:
+        answer = self._low_level_execute_command(f"cat {shlex.quote(path)}", sudoable=True)
         return str(answer["stdout"]).replace("\r\n", "\n") if answer["rc"] == 0 else ""
 
     def _show(self, line: str) -> None:
