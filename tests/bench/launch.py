@@ -1,10 +1,11 @@
-"""How much later than the engine itself can, Spud starts a container once a slot is free.
+"""How much later than the engine alone can, Spud starts a container once a slot is free.
 
 Usage: python -m tests.bench.launch [--jobs 20] [--json]
 
-Raw: `create` and `start` of a container with the very arguments that Spud gives it, from the call to the
-engine's own StartedAt. Spud: a queue of jobs that each need the whole box, from the engine's FinishedAt
-of one to its StartedAt of the next. Both are taken in turns within one run. Needs root, a Docker engine
+Both sides run a chain of containers that each need the whole box, and are measured alike: from the
+engine's FinishedAt of one to its StartedAt of the next. Raw: wait, create, start, with the very arguments
+that Spud gives, folders prepared before. Spud: a queue of submitted jobs. In turns within one run. The
+bare create and start, without the wait for the end before it, is told as well. Needs root, a Docker engine
 and the image spud/base.
 """
 
@@ -24,7 +25,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from appliance.config import Settings, load_settings
-from appliance.containers.arguments import container_arguments
+from appliance.containers.arguments import ContainerArguments, container_arguments
 from appliance.containers.docker_engine import DockerEngine
 from appliance.executors.workspace import prepare
 from appliance.jobs.directory import JobDirectory
@@ -36,7 +37,7 @@ from tests.factories import make_archive, make_spec
 
 BATCH = 5
 PREFIX = "spud-bench"
-SPEC = make_spec(command=["true"], image="base")
+SPEC = make_spec(command=["sleep", "0.2"], image="base")
 
 
 def main() -> None:
@@ -48,23 +49,24 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="spud-bench-") as folder:
         settings = load_settings(None, {"SPUD_STORE_DIRECTORY": folder, "SPUD_ENGINE_PREFIX": PREFIX})
-        raw, through_spud = measure(settings, options.jobs)
-    report(raw, through_spud, as_json=options.json)
+        seconds = measure(settings, options.jobs)
+    report(seconds, as_json=options.json)
 
 
-def measure(settings: Settings, count: int) -> tuple[list[float], list[float]]:
+def measure(settings: Settings, count: int) -> dict[str, list[float]]:
     storage = open_storage(settings)
     storage.users.add("bench", Role.USER)
     snapshot = storage.snapshots.add(make_archive({"train.py": "print()"})).sha256
-    raw: list[float] = []
-    spud: list[float] = []
-    while len(spud) < count:
-        spud += queue_through_spud(settings, storage, snapshot)
-        raw += [launch_raw(settings, storage, snapshot) for _ in range(BATCH)]
-    return raw[:count], spud[:count]
+    seconds: dict[str, list[float]] = {"create_start": [], "raw": [], "spud": []}
+    while len(seconds["spud"]) < count:
+        seconds["spud"] += chain_through_spud(settings, storage, snapshot)
+        gaps, launches = chain_raw(settings, storage, snapshot)
+        seconds["raw"] += gaps
+        seconds["create_start"] += launches
+    return {name: values[:count] for name, values in seconds.items()}
 
 
-def queue_through_spud(settings: Settings, storage: Storage, snapshot: str) -> list[float]:
+def chain_through_spud(settings: Settings, storage: Storage, snapshot: str) -> list[float]:
     """Return the seconds from the end of each job to the start of the next."""
     owner = storage.users.get("bench")
     jobs = [storage.jobs.add(SPEC, owner, snapshot, None) for _ in range(BATCH + 1)]
@@ -73,24 +75,36 @@ def queue_through_spud(settings: Settings, storage: Storage, snapshot: str) -> l
     return [(after.started_at or 0) - (before.finished_at or 0) for before, after in pairwise(ended)]
 
 
-def launch_raw(settings: Settings, storage: Storage, snapshot: str) -> float:
-    """Return the seconds from `create` to the engine's StartedAt for the same container, prepared before."""
+def chain_raw(settings: Settings, storage: Storage, snapshot: str) -> tuple[list[float], list[float]]:
+    """Return the seconds from the end of each container to the start of the next, and of the launches."""
     engine = DockerEngine(settings.engine, settings.gpus)
+    prepared = [prepare_raw(settings, storage, snapshot, number) for number in range(BATCH + 1)]
+    launches, ended = [], []
+    for arguments in prepared:
+        begun = time.time()
+        engine.create(arguments)
+        engine.start(arguments.name)
+        list(engine.logs(arguments.name, 0, follow=True))  # ends with the container
+        container = engine.inspect(arguments.name)
+        ended.append(container)
+        launches.append((container.started_at if container and container.started_at else 0) - begun)
+    for arguments in prepared:
+        engine.remove(arguments.name)
+    gaps = [
+        (after.started_at or 0) - (before.finished_at or 0)
+        for before, after in pairwise(ended)
+        if before and after
+    ]
+    return gaps, launches[1:]
+
+
+def prepare_raw(settings: Settings, storage: Storage, snapshot: str, number: int) -> ContainerArguments:
     owner = storage.users.get("bench")
     job = next(job for job in storage.jobs.list(limit=1) if job.is_finished)
-    attempt = replace(storage.jobs.attempts(job.id)[0], number=9)
+    attempt = replace(storage.jobs.attempts(job.id)[0], number=100 + number)
     directory = JobDirectory.of(storage.directory, job.id, attempt.number)
     prepare(directory, storage.snapshots, snapshot, owner)
-    arguments = container_arguments(
-        job, attempt, owner, directory, "spud/base:latest", memory_bytes(), settings
-    )
-    begun = time.time()
-    engine.create(arguments)
-    engine.start(arguments.name)
-    container = engine.inspect(arguments.name)
-    engine.stop(arguments.name, 1)
-    engine.remove(arguments.name)
-    return (container.started_at if container and container.started_at else 0) - begun
+    return container_arguments(job, attempt, owner, directory, "spud/base:latest", memory_bytes(), settings)
 
 
 @contextmanager
@@ -117,19 +131,17 @@ def wait(storage: Storage, job: Job) -> Job:
     return now
 
 
-def report(raw: list[float], spud: list[float], *, as_json: bool) -> None:
-    figures = {
-        "launches": len(spud),
-        "raw_median_ms": round(statistics.median(raw) * 1000),
-        "spud_median_ms": round(statistics.median(spud) * 1000),
-        "more_ms": round((statistics.median(spud) - statistics.median(raw)) * 1000),
-    }
+def report(seconds: dict[str, list[float]], *, as_json: bool) -> None:
+    medians = {name: round(statistics.median(values) * 1000) for name, values in seconds.items()}
+    more = medians["spud"] - medians["raw"]
     if as_json:
-        print(json.dumps(figures))
+        print(json.dumps({**{f"{name}_ms": value for name, value in medians.items()}, "more_ms": more}))
         return
-    print(f"raw create + start       {figures['raw_median_ms']:5d} ms   (median of {len(raw)})")
-    print(f"free slot to start, Spud {figures['spud_median_ms']:5d} ms   (median of {len(spud)})")
-    print(f"more                     {figures['more_ms']:5d} ms   (bar: at most 100)")
+    print(f"create + start alone                  {medians['create_start']:5d} ms")
+    print(f"end of one to start of the next, raw  {medians['raw']:5d} ms")
+    print(f"end of one to start of the next, Spud {medians['spud']:5d} ms")
+    print(f"Spud takes more                       {more:5d} ms   (bar: at most 100)")
+    print(f"medians of {len(seconds['spud'])}")
 
 
 if __name__ == "__main__":
