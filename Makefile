@@ -84,8 +84,11 @@ UV := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes
 
 .PHONY: clean
 clean: root ## remove what the demo installed, jobs and data included (asks; YES=1 does not)
-	@if [ "$(YES)" != 1 ]; then read -rp 'Remove Spud with all its jobs, data and images? [y/N] ' answer; \
-		[ "$$answer" = y ] || { echo 'Nothing was removed.'; exit 1; }; fi
+	@answer=y; if [ "$(YES)" != 1 ]; then read -rp 'Remove Spud with all its jobs, data and images? [y/N] ' answer; fi; \
+	if [ "$$answer" = y ]; then $(MAKE) remove; else echo 'Nothing was removed.'; fi
+
+.PHONY: remove
+remove:
 	@if [ -x $(CONTROLLER)/bin/ansible-playbook ]; then $(CONTROLLER)/bin/ansible-playbook playbooks/clean.yml; fi
 	@rm -rf /opt/spud $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache
 	@echo 'Removed. The packages of the distribution (docker.io, supervisor, mmdebstrap) were left.'

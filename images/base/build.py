@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Build the root file system of spud/base: build.py ROOTFS.tar [PACKAGE …].
+"""Build the root file system of spud/base: build.py ROOTFS.tar.
 
 Needs root, mmdebstrap and nothing else but Python: the packages come from this machine's own apt
 sources, so no image registry is involved and a company's mirror, proxy and CAs are honoured.
@@ -17,8 +17,11 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-# What is in the image where the command line names nothing else.
 PACKAGES = ("ca-certificates", "python3", "python3-venv")
+USER_HOOKS = (
+    'chroot "$1" useradd --create-home --uid 1000 --shell /bin/bash spud',
+    'install --directory --owner 1000 --group 1000 "$1/workspace"',
+)
 CERTIFICATES = Path("/usr/local/share/ca-certificates")
 # Settings of the machine's apt that decide whether a download works here at all.
 ACQUIRE = ("Acquire::http", "Acquire::https", "Acquire::Check-Valid-Until", "Acquire::Check-Date")
@@ -49,17 +52,15 @@ def mirror(uri: str) -> str:
     return next(entry for entry in entries if "://" in entry)
 
 
-def mmdebstrap(
-    sources: Path, settings: Path, codename: str, root: Path, packages: Iterable[str]
-) -> list[str]:
-    """Return the mmdebstrap command; its hooks put in the CAs and the user, and take out our apt settings."""
-    hooks = [
-        *([f"copy-in {shell_list(certificates())} {CERTIFICATES}"] if certificates() else []),
+def mmdebstrap(settings: Path, codename: str, packages: Iterable[str], hooks: Iterable[str]) -> list[str]:
+    """Return the mmdebstrap command but for its target; the CAs go in, our settings of apt come out again."""
+    copy_in = [f"copy-in {shell_list(certificates())} {CERTIFICATES}"] if certificates() else []
+    all_hooks = (
+        *copy_in,
         'chroot "$1" update-ca-certificates',
-        'chroot "$1" useradd --create-home --uid 1000 --shell /bin/bash spud',
-        'install --directory --owner 1000 --group 1000 "$1/workspace"',
+        *hooks,
         'rm "$1/etc/apt/apt.conf.d/99mmdebstrap"',
-    ]
+    )
     return [
         "mmdebstrap",
         "--variant=minbase",
@@ -72,10 +73,8 @@ def mmdebstrap(
         "--dpkgopt=path-exclude=/usr/share/locale/*",
         "--dpkgopt=path-exclude=/usr/share/doc/*",
         "--dpkgopt=path-include=/usr/share/doc/*/copyright",
-        *(f"--customize-hook={hook}" for hook in hooks),
+        *(f"--customize-hook={hook}" for hook in all_hooks),
         codename,
-        str(root),
-        str(sources),
     ]
 
 
@@ -117,9 +116,8 @@ def step(number: int, text: str) -> None:
     print(f"Step {number}/3 : {text}", flush=True)
 
 
-def main() -> int:
-    """Build the root file system at the path given as first argument."""
-    target, packages = Path(sys.argv[1]), sys.argv[2:] or PACKAGES
+def build(target: Path, packages: Iterable[str], hooks: Iterable[str]) -> int:
+    """Write the root file system with the packages to `target`; return mmdebstrap's exit code."""
     if not shutil.which("mmdebstrap"):
         sys.exit("E: mmdebstrap is not installed; install it with: apt-get install mmdebstrap")
     release = os_release()
@@ -130,9 +128,11 @@ def main() -> int:
         dump = ["apt-config", "dump", "--format", '%f "%v";%n', *ACQUIRE]
         settings.write_text(subprocess.run(dump, check=True, text=True, stdout=subprocess.PIPE).stdout)
         step(2, f"Install {', '.join(packages)} and {len(certificates())} local CAs")
-        command = mmdebstrap(sources, settings, release["VERSION_CODENAME"], target, packages)
-        return subprocess.run(command, check=False, env={**os.environ, "LC_ALL": "C.UTF-8"}).returncode
+        command = mmdebstrap(settings, release["VERSION_CODENAME"], packages, hooks)
+        places = [str(target), str(sources)]
+        environment = {**os.environ, "LC_ALL": "C.UTF-8"}
+        return subprocess.run([*command, *places], check=False, env=environment).returncode
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(build(Path(sys.argv[1]), PACKAGES, USER_HOOKS))

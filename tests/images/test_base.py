@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from tests.images.base_script import load_base_script
+
 pytestmark = pytest.mark.unit
-SCRIPT = Path(__file__).parents[2] / "images/base/build.py"
 INDEX = """Debian|bookworm|http://mirror.example/debian/|main
 Debian|bookworm|http://mirror.example/debian/|main
 Debian|bookworm-security|http://mirror.example/security/|main
@@ -21,12 +21,7 @@ Docker|bookworm|http://docker.example/debian/|stable
 
 @pytest.fixture(scope="module")
 def base() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("base_build", SCRIPT)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_base_script()
 
 
 def test_only_the_distributions_own_release_goes_in(base: ModuleType) -> None:

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.images.base_script import load_base_script
+
 ROOT = Path(__file__).parents[2]
 CERTIFICATES = Path("/usr/local/share/ca-certificates")
 PACKAGES = ("ca-certificates", "git", "make", "python3")
@@ -99,7 +101,6 @@ def _image(*, systemd: bool) -> str:
     packages = (*PACKAGES, *(SYSTEMD_PACKAGES if systemd else ()))
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
         archive = f"{folder}/root.tar"
-        command = [str(ROOT / "images/base/build.py"), archive, *packages]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        assert load_base_script().build(Path(archive), packages, hooks=()) == 0
         docker("import", archive, name)
     return name

@@ -19,7 +19,8 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-FIRST_POLL_S, POLL_S = 0.1, 1.0
+FIRST_POLL_S = 0.1
+POLL_S = 1.0
 # A build may be silent for minutes while pip unpacks; then a sign of life helps.
 SILENCE_S = 20.0
 LIMIT_S = 2 * 60 * 60
