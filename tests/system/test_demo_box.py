@@ -38,7 +38,7 @@ def docker_output(*arguments: str) -> str:
 def process_id(box: Box, name: str) -> str:
     """Return the process id of `spud NAME`; a bare machine has no pgrep."""
     listing = box.succeed(
-        r"for p in /proc/[0-9]*; do echo \"${p#/proc/} $(tr '\\0' ' ' < $p/cmdline)\"; done 2>/dev/null"
+        r"""for p in /proc/[0-9]*; do echo "${p#/proc/} $(tr '\0' ' ' < $p/cmdline)"; done 2>/dev/null"""
     )
     match = re.search(rf"^(\d+) \S*python3 (?:-m appliance\.cli|\S*/spud) {name} *$", listing, re.MULTILINE)
     assert match, listing
