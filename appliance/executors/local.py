@@ -114,6 +114,7 @@ class _Watch:
         self._memory_bytes = memory_bytes
         self._directory = storage.job_directory(attempt)
         self._woken = threading.Event()
+        self._drained = threading.Event()
         self._ended = threading.Event()
 
     def is_alive(self) -> bool:
@@ -198,27 +199,34 @@ class _Watch:
 
     def _follow(self) -> None:
         """Copy the log and heed requests to stop, until the container has ended."""
-        pumping = threading.Thread(target=self._pump, name=f"{self.name} log", daemon=True)
-        pumping.start()
+        threading.Thread(target=self._pump, name=f"{self.name} log", daemon=True).start()
         self.wake()
-        while pumping.is_alive():
+        while not self._drained.is_set():
             self._woken.wait()
             self._woken.clear()
-            if pumping.is_alive() and self._is_stopping():
+            if not self._drained.is_set() and self._is_stopping():
                 self._patiently(self._stop)
-                pumping.join()
+                self._drained.wait()
 
     def _stop(self) -> None:
         self._engine.stop(self.name, self._settings.scheduler.stop_grace_seconds)
 
     def _pump(self) -> None:
-        """Copy the log until the container has ended and all of it is written."""
+        while not self._pump_to_end():
+            time.sleep(_RETRY_S)
+        self._drained.set()
+        self.wake()
+
+    def _pump_to_end(self) -> bool:
+        """Copy the log until the container has ended and all of it is written; False when that failed."""
         try:
             while self._is_running():
                 self._pump_once(follow=True)
             self._pump_once(follow=False)
-        finally:
-            self.wake()
+        except Exception:
+            logger.exception("The log of %s could not be written; trying again", self.name)
+            return False
+        return True
 
     def _pump_once(self, *, follow: bool) -> None:
         limit = self._settings.jobs.log_max_bytes

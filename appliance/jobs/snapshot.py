@@ -26,6 +26,8 @@ from appliance.errors import InvalidRequest, StorageFull, TooLarge
 _CHUNK_BYTES = 1024**2
 _HEADER_LIMIT_BYTES = 1024**2
 _MIB = 1024**2
+_NAME_BYTES = 255
+"""What Linux file systems take (NAME_MAX in limits.h)."""
 _SPOOL_PREFIX = ".upload-"
 
 
@@ -170,6 +172,10 @@ def _check_member(member: tarfile.TarInfo) -> PurePosixPath:
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in member.name:
         raise InvalidRequest(f"The code archive holds {member.name!r}, a path outside its folder.")
+    if any(len(os.fsencode(part)) > _NAME_BYTES for part in path.parts):
+        raise InvalidRequest(
+            f"The code archive holds a name of over {_NAME_BYTES} bytes: {member.name[:60]!r}…."
+        )
     if member.issym():
         _check_link(path, member.linkname)
     elif member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE):

@@ -116,8 +116,10 @@ def scheduler(settings: Settings) -> Iterator[None]:
     }
     command = [sys.executable, "-m", "appliance.cli", "scheduler"]
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
-        yield
-        process.terminate()
+        try:
+            yield
+        finally:
+            process.terminate()
 
 
 def wait(storage: Storage, job: Job) -> Job:

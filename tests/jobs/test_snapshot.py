@@ -43,6 +43,7 @@ BAD_MEMBERS = {
     "device": make_member("null", tarfile.CHRTYPE),
     "pipe": make_member("pipe", tarfile.FIFOTYPE),
     "twice": make_member("train.py", tarfile.REGTYPE),
+    "long name": make_member("a" * 256, tarfile.REGTYPE),
     "below a file": make_member("train.py/x", tarfile.REGTYPE),
 }
 

@@ -86,6 +86,11 @@ def test_a_program_that_is_not_in_the_image_is_named(box: RunningBox) -> None:
     assert "the program nonsense cannot be run" in job["message"]
 
 
+def test_many_short_jobs_all_end(box: RunningBox) -> None:
+    jobs = [box.submit("--cpus", "1", "--", "true") for _ in range(20)]
+    assert {box.wait(job_id)["outcome"] for job_id in jobs} == {"succeeded"}
+
+
 CONFINEMENT = """
 import json, os, pathlib, socket
 status = dict(line.split(":\\t", 1) for line in open("/proc/self/status") if ":\\t" in line)
