@@ -65,6 +65,18 @@ test-packages: venv
 			-m ansible.builtin.apt -a "name=$$package install_recommends=no policy_rc_d=101 update_cache=yes cache_valid_time=86400" \
 			> .venv/apt.log || { cat .venv/apt.log >&2; exit 1; }; fi; done
 
+.PHONY: bench
+bench: TEST_PACKAGES += dataset-fashion-mnist
+bench: root test-packages venv ## measure what docs/performance.md states; needs a quiet machine
+	@$(PYTHON) tests/with_engine.py $(MAKE) bench-all
+
+.PHONY: bench-all
+bench-all: images
+	@$(PYTHON) -m tests.bench.commands
+	@$(PYTHON) -m tests.bench.launch
+	@docker run --rm --network none --volume $(CURDIR):/spud:ro --volume /usr/share/datasets/fashion-mnist:/data:ro \
+		spud/tensorflow python3 /spud/tests/bench/rnn.py --data /data
+
 .PHONY: lint
 lint: venv ## check style, types and playbooks
 	@$(VENV)/bin/ruff check .
