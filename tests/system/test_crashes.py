@@ -60,19 +60,25 @@ def own_engine(tmp_path: Path) -> Iterator[OwnEngine]:
     engine.remove()
 
 
-def test_jobs_wait_for_an_engine_that_is_down(tmp_path: Path, own_engine: OwnEngine) -> None:
+@pytest.fixture
+def box_on_own_engine(tmp_path: Path, own_engine: OwnEngine) -> Iterator[RunningBox]:
     box = RunningBox(tmp_path, SPUD_ENGINE_SOCKET=own_engine.socket)
+    yield box
+    box.stop()
+
+
+def test_jobs_wait_for_an_engine_that_is_down(box_on_own_engine: RunningBox, own_engine: OwnEngine) -> None:
+    box = box_on_own_engine
     own_engine.kill()
     box.start()
     job_id = box.submit("--", "true")
     until(lambda: "engine" in (box.job(job_id)["waiting_for"] or ""), "the job says why it waits")
     own_engine.start()
     assert box.wait(job_id)["outcome"] == "succeeded"
-    box.stop()
 
 
-def test_a_job_outlives_the_death_of_the_engine(tmp_path: Path, own_engine: OwnEngine) -> None:
-    box = RunningBox(tmp_path, SPUD_ENGINE_SOCKET=own_engine.socket)
+def test_a_job_outlives_the_death_of_the_engine(box_on_own_engine: RunningBox, own_engine: OwnEngine) -> None:
+    box = box_on_own_engine
     box.start()
     job_id = box.submit(box.script(COUNTS))
     until(lambda: "line 10" in box.spud("logs", str(job_id)).stdout, "the job has written")
@@ -80,7 +86,6 @@ def test_a_job_outlives_the_death_of_the_engine(tmp_path: Path, own_engine: OwnE
     own_engine.start()
     assert box.wait(job_id)["exit_code"] == 3
     assert box.spud("logs", str(job_id)).stdout == ALL_LINES
-    box.stop()
 
 
 def docker(*words: str) -> str:
