@@ -20,7 +20,8 @@ export PYTHONDONTWRITEBYTECODE := 1
 # Ansible shows progress at once only where its output is not buffered, as into a pipe.
 export PYTHONUNBUFFERED := 1
 
-TEST_PACKAGES := docker.io iptables mmdebstrap gcc libc6-dev chromium prometheus git
+# docker-cli is a package of its own since Debian 13.
+TEST_PACKAGES = docker.io $(if $(shell apt-cache show docker-cli 2>/dev/null),docker-cli) iptables mmdebstrap gcc libc6-dev chromium prometheus git
 
 .PHONY: help
 help: ## list the targets
