@@ -20,7 +20,7 @@ from appliance.errors import SpudError, TooLarge
 from appliance.users.user import Role
 from tests.web.box import WebBox, process
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.process
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from appliance.jobs.log import LogRecord
 from tests.cli.conftest import Spud
 from tests.web.box import STAMP, WebBox, process
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.process
 
 
 def as_scheduler(box: WebBox, play: Callable[[WebBox], None]) -> None:

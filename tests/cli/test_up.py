@@ -21,7 +21,7 @@ from appliance.cli.up import is_ready
 from appliance.config import split_address
 from tests.web.box import WebBox
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.process
 
 Spud = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -10,7 +10,7 @@ from appliance.gpus.inventory import Answer, DriverState, Inventory, merge
 from appliance.gpus.nvml import GpuError, NvmlDriver
 from tests.nvml.simulation import GTX_1070_TI, SimulatedGpus, uuid_of
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.process
 
 UP = DriverState("580.95.05", gpu_count=2, simulated=True, error=None)
 

@@ -17,7 +17,7 @@ from appliance.metrics.exporter import run
 from tests.metrics.conftest import Exporter
 from tests.nvml.simulation import RTX_4090, TESLA_P100, SimulatedGpus, uuid_of
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.process
 
 
 def test_prometheus_finds_nothing_to_criticise(exporter: Exporter, simulated_gpus: SimulatedGpus) -> None:

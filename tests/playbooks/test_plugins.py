@@ -11,7 +11,7 @@ import pytest
 
 from tests.playbooks.test_roles import ENVIRONMENT, PROGRAMS, ansible
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.process
 
 
 def write_play(folder: Path, *tasks: Mapping[str, object]) -> Path:

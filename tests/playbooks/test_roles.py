@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.process
 ROOT = Path(__file__).parents[2]
 ROLES = sorted(path for path in (ROOT / "playbooks/roles").iterdir() if path.is_dir())
 PROGRAMS = Path(sys.executable).parent

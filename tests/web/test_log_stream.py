@@ -14,7 +14,7 @@ import pytest
 from appliance.jobs.log import LogRecord
 from tests.web.box import STAMP, WebBox, bearer, process
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.process
 
 Event = tuple[str, Any, str]
 

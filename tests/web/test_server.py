@@ -10,7 +10,7 @@ import pytest
 
 from tests.web.box import WebBox, bearer
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.process
 
 
 def test_a_port_that_is_taken_is_told_in_one_sentence(box: WebBox) -> None:
