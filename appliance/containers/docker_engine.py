@@ -42,6 +42,7 @@ _GPU_LIMITS = [
     Ulimit(name="stack", soft=64 * 1024**2, hard=64 * 1024**2),
 ]
 """What CUDA's pinned memory and NCCL need (NVIDIA Containers User Guide, "Setting up shared memory")."""
+_UNNAMED = "<none>:<none>"
 _NEVER = "0001-01-01T00:00:00Z"
 _CDI_KIND = "nvidia.com/gpu"
 
@@ -134,7 +135,10 @@ class DockerEngine:
         with _answering(self._socket):
             found = self._client.images()
         images = (
-            Image(tag, image["Id"], image["Size"]) for image in found for tag in image["RepoTags"] or ()
+            Image(tag, image["Id"], image["Size"])
+            for image in found
+            for tag in image["RepoTags"] or ()
+            if tag != _UNNAMED
         )
         return tuple(sorted(images, key=lambda image: image.name))
 

@@ -154,7 +154,7 @@ class _Watch:
                 self._patiently(lambda: self._engine.start(self.name))
         except ImageMissing:
             images = self._patiently(self._engine.images)
-            return image_missing(self._image_name(), [image.name for image in images])
+            return image_missing(self._image_name(), sorted(image.short_name for image in images))
         except LaunchRefused as error:
             return launch_refused(error.message)
         except OSError as error:

@@ -15,6 +15,12 @@ class Image:
     digest: str
     size_bytes: int
 
+    @property
+    def short_name(self) -> str:
+        """What users call the image: `tensorflow` for spud/tensorflow:latest, others by their name."""
+        is_ours = self.name.startswith("spud/") and self.name.endswith(":latest")
+        return self.name.removeprefix("spud/").removesuffix(":latest") if is_ours else self.name
+
 
 @dataclass(frozen=True, slots=True)
 class Box:

@@ -17,6 +17,7 @@ from appliance.config import Settings, split_address
 from appliance.errors import SpudError
 from appliance.storage import open_storage
 from appliance.web.app import create_app
+from appliance.web.channel import Channel
 from appliance.web.services import services
 
 logger = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ def run(settings: Settings) -> None:
     tempfile.tempdir = str(storage.directory / "snapshots")
     app = create_app(settings, storage)
     server = create_server(app, **_adjustments(settings, _bind(settings.web.listen)))
+    server.channel_class = Channel
     _stop_on_sigterm(app)
     logger.info("Serving http://%s", settings.web.listen)
     server.run()
