@@ -62,9 +62,9 @@ test-packages: venv
 	@for package in $(TEST_PACKAGES); do \
 		if dpkg-query --show --showformat '$${db:Status-Status}' $$package 2>/dev/null | grep -qx installed; \
 		then echo "$$package is there"; else echo "$$package is being installed"; \
-		ANSIBLE_STDOUT_CALLBACK=ansible.builtin.minimal $(VENV)/bin/ansible localhost --one-line \
+		ANSIBLE_STDOUT_CALLBACK=ansible.builtin.minimal $(VENV)/bin/ansible localhost \
 			-m ansible.builtin.apt -a "name=$$package install_recommends=no policy_rc_d=101 update_cache=yes cache_valid_time=86400" \
-			> .venv/apt.log || { cat .venv/apt.log >&2; exit 1; }; fi; done
+			> $(VENV)/apt.log 2>&1 || { cat $(VENV)/apt.log >&2; exit 1; }; fi; done
 
 .PHONY: bench
 bench: TEST_PACKAGES += dataset-fashion-mnist
