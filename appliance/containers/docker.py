@@ -68,16 +68,25 @@ class DockerImages:
         self, folder: Path, tag: str, arguments: Mapping[str, str], labels: Mapping[str, str]
     ) -> Iterator[str]:
         """Build a folder with a Dockerfile; yields its output, raises SpudError with the engine's reason."""
-        messages = self._client.build(
-            path=str(folder),
-            tag=tag,
-            buildargs=dict(arguments),
-            labels=dict(labels),
-            rm=True,
-            forcerm=True,
-            decode=True,
-        )
-        return _texts(messages)
+        try:
+            messages = self._client.build(
+                path=str(folder),
+                tag=tag,
+                buildargs=dict(arguments),
+                labels=dict(labels),
+                rm=True,
+                forcerm=True,
+                decode=True,
+            )
+            for message in messages:
+                if "error" in message:
+                    raise SpudError(str(message["error"]))
+                if text := message.get("stream") or message.get("status"):
+                    yield str(text)
+        except APIError as error:
+            raise SpudError(str(error.explanation)) from None
+        except requests.RequestException as error:
+            raise SpudError(f"the Docker engine went away: {error}") from None
 
     def import_root(self, chunks: Iterable[bytes], tag: str, changes: Sequence[str]) -> None:
         """Make an image of a root file system's tar stream; `changes` are lines in Dockerfile syntax."""
@@ -86,8 +95,10 @@ class DockerImages:
             answer = self._client.import_image_from_stream(
                 chunks, repository=repository, tag=version, changes=list(changes)
             )
-        except (APIError, requests.RequestException) as error:
-            raise SpudError(str(error)) from None
+        except APIError as error:
+            raise SpudError(str(error.explanation)) from None
+        except requests.RequestException as error:
+            raise SpudError(f"the Docker engine went away: {error}") from None
         for line in answer.splitlines():
             if "error" in (message := json.loads(line)):
                 raise SpudError(str(message["error"]))
@@ -97,20 +108,15 @@ class DockerImages:
         repository, _, version = name.partition(":")
         self._client.tag(reference, repository, version)
 
-    def remove(self, reference: str) -> None:
-        """Remove a name, and the image with its last name."""
-        self._client.remove_image(reference)
-
-
-def _texts(messages: Iterator[dict[str, Any]]) -> Iterator[str]:
-    try:
-        for message in messages:
-            if "error" in message:
-                raise SpudError(str(message["error"]))
-            if text := message.get("stream") or message.get("status"):
-                yield str(text)
-    except (APIError, requests.RequestException) as error:
-        raise SpudError(str(error)) from None
+    def remove(self, reference: str) -> bool:
+        """Remove a name, or the image with its last name; False when something still needs it."""
+        try:
+            self._client.remove_image(reference)
+        except APIError as error:
+            if error.status_code not in (requests.codes.conflict, requests.codes.not_found):
+                raise
+            return False
+        return True
 
 
 def _record(inspected: Mapping[str, Any]) -> ImageRecord:

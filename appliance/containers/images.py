@@ -65,6 +65,9 @@ class ImageEngine(Protocol):
     def tag(self, reference: str, name: str) -> None:
         """Give a local image a further name."""
 
+    def remove(self, reference: str) -> bool:
+        """Remove an image that nothing needs; False when something does."""
+
 
 class ImageBuilder:
     """Builds recipes of one directory in one engine, parents first."""
@@ -84,13 +87,16 @@ class ImageBuilder:
         origins = self._origins(recipe)
         inputs = hash_inputs(recipe, variant, origins)
         tag = recipe.tag(variant)
-        found = self._engine.find(tag)
-        if found is None or found.labels.get("spud.inputs") != inputs:
-            self._make(recipe, variant, inputs)
-            found, changed = self._found(tag), True
-        else:
-            changed = False
-        return BuiltImage(tag, found.id, changed=self._name(found, recipe.latest) or changed)
+        old = self._engine.find(tag)
+        if old and old.labels.get("spud.inputs") == inputs:
+            return BuiltImage(tag, old.id, changed=self._name(old, recipe.latest))
+        self._make(recipe, variant, inputs)
+        new = self._found(tag)
+        self._name(new, recipe.latest)
+        if old and old.id != new.id:
+            # Without it each change of a recipe would cost gigabytes. The engine keeps what is in use.
+            self._engine.remove(old.id)
+        return BuiltImage(tag, new.id, changed=True)
 
     def _origins(self, recipe: Recipe) -> list[str]:
         if recipe.parent is None:

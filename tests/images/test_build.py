@@ -80,6 +80,20 @@ def test_a_changed_file_builds_it_again(images: Path) -> None:
     assert first["id"] != second["id"]
 
 
+def test_the_image_of_before_does_not_stay_behind(images: Path) -> None:
+    first = built(images, "test-parent")
+    (images / "test-parent/note").write_text("changed")
+    built(images, "test-parent")
+    assert DockerImages(SOCKET).find(str(first["id"])) is None
+
+
+def test_a_dockerfile_that_is_none_is_one_sentence(images: Path) -> None:
+    (images / "test-child/Dockerfile").write_text("NONSENSE\n")
+    done = spud_image(images, "build", "test-child")
+    assert done.returncode == 1
+    assert "failed before its first step: dockerfile parse error" in done.stderr
+
+
 def test_a_child_stands_on_its_parent_and_knows_its_variant(images: Path) -> None:
     done = spud_image(images, "build", "test-child")
     assert done.stdout == "spud/test-child:2-cpu is built.\n"
