@@ -43,6 +43,7 @@ def open_storage(settings: Settings) -> Storage:
         directory.mkdir(parents=True, exist_ok=True)
         # Owners pass through to their outputs and see nothing on the way.
         _make_folder(directory / "jobs", 0o2771)
+        _make_file(directory / "scheduler.lock", 0o660)
         _make_folder(snapshots, 0o2770)
         _make_file(path, 0o660)
     except OSError as error:

@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import IO
 
@@ -86,7 +87,9 @@ class Child:
         for line in output:
             if line.startswith(_ERROR):
                 self._error = line.removeprefix(_ERROR).decode("utf-8", "replace").rstrip()
-            self._write(self.name, line)
+            # A log disk that is full must not stop the process behind the pipe.
+            with suppress(OSError):
+                self._write(self.name, line)
 
     def _note_death(self, ran_s: float) -> None:
         self._reader.join(1.0)

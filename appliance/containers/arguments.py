@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.config import EngineSettings, Settings
+from appliance.errors import AccessDenied
 from appliance.jobs.directory import JobDirectory
 from appliance.jobs.job import Attempt, Job
 from appliance.users.user import User
@@ -15,11 +16,14 @@ OUTPUT = "/output"
 DATA = "/data"
 HOME = "/home/job"
 
-INSTANCE_LABEL = "spud.instance"
+STORE_LABEL = "spud.store"
 JOB_LABEL = "spud.job"
 ATTEMPT_LABEL = "spud.attempt"
 OWNER_LABEL = "spud.owner"
 
+_FIRST_ORDINARY_ID = 1000
+_ENGINE_LOG_FACTOR = 4
+"""The engine's JSON takes up to 2.5 times the bytes that our log takes for the same short lines."""
 _MEMORY_SHARE = 0.9
 """Part of the box's memory that a job without --memory may use; the rest keeps the box alive."""
 
@@ -55,6 +59,8 @@ class ContainerArguments:
     memory_bytes: int
     pids: int
     shm_bytes: int
+    log_bytes: int
+    """Least size of the engine's own log, which the log pump must be able to read from its beginning."""
 
 
 def container_name(attempt: Attempt, engine: EngineSettings) -> str:
@@ -71,14 +77,20 @@ def container_arguments(
     box_memory_bytes: int,
     settings: Settings,
 ) -> ContainerArguments:
-    """Return the container of one attempt; `image` is the engine's name for the image."""
+    """Return the container of one attempt; `image` is the engine's name for the image.
+
+    Raises AccessDenied for an owner with the uid or gid of root or of a system account.
+    """
+    if min(owner.uid, owner.gid) < _FIRST_ORDINARY_ID:
+        raise AccessDenied(
+            f"jobs do not run under the uid {owner.uid} of {owner.name}, which is the system's"
+        )
     return ContainerArguments(
         name=container_name(attempt, settings.engine),
         image=image,
         command=job.spec.command,
         environment=_environment(job, attempt, owner),
         labels={
-            INSTANCE_LABEL: settings.engine.prefix,
             JOB_LABEL: str(job.id),
             ATTEMPT_LABEL: str(attempt.number),
             OWNER_LABEL: owner.name,
@@ -91,6 +103,7 @@ def container_arguments(
         memory_bytes=job.spec.memory or int(box_memory_bytes * _MEMORY_SHARE),
         pids=settings.jobs.pids,
         shm_bytes=settings.jobs.shm_bytes,
+        log_bytes=_ENGINE_LOG_FACTOR * settings.jobs.log_max_bytes,
     )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import math
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -17,8 +20,8 @@ from docker.types import Mount as BindMount
 from appliance.config import EngineSettings, GpusSettings
 from appliance.containers.arguments import (
     ATTEMPT_LABEL,
-    INSTANCE_LABEL,
     JOB_LABEL,
+    STORE_LABEL,
     WORKSPACE,
     ContainerArguments,
 )
@@ -42,17 +45,23 @@ _GPU_LIMITS = [
     Ulimit(name="stack", soft=64 * 1024**2, hard=64 * 1024**2),
 ]
 """What CUDA's pinned memory and NCCL need (NVIDIA Containers User Guide, "Setting up shared memory")."""
+_GOING_DOWN = ("containerd", "connection error", "transport is closing", "shutting down")
 _UNNAMED = "<none>:<none>"
+_TIMESTAMP = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z")
+_LOG_FILE_BYTES = 100 * 1024**2
 _NEVER = "0001-01-01T00:00:00Z"
 _CDI_KIND = "nvidia.com/gpu"
+
+
+logger = logging.getLogger(__name__)
 
 
 class DockerEngine:
     """One Docker engine. It may come and go: every call connects anew if it has to."""
 
-    def __init__(self, engine: EngineSettings, gpus: GpusSettings) -> None:
+    def __init__(self, engine: EngineSettings, gpus: GpusSettings, store_id: str) -> None:
         self._socket = engine.socket
-        self._own_label = f"{INSTANCE_LABEL}={engine.prefix}"
+        self._store_id = store_id
         self._injection = gpus.injection
 
     def create(self, arguments: ContainerArguments) -> None:
@@ -65,7 +74,7 @@ class DockerEngine:
                     entrypoint=[],  # an image's own entry point would run another program than asked for
                     command=list(arguments.command),
                     environment=arguments.environment,
-                    labels=arguments.labels,
+                    labels={STORE_LABEL: self._store_id, **arguments.labels},
                     user=f"{arguments.uid}:{arguments.gid}",
                     working_dir=WORKSPACE,
                     host_config=self._host_config(arguments),
@@ -75,7 +84,7 @@ class DockerEngine:
             except APIError as error:
                 if error.status_code == requests.codes.conflict:
                     raise NameTaken(f"There is a container {arguments.name} already.") from None
-                raise LaunchRefused(_explanation(error)) from None
+                raise self._refusal(error) from None
 
     def start(self, name: str) -> None:
         """Start the container; see `ContainerEngine`."""
@@ -83,7 +92,7 @@ class DockerEngine:
             try:
                 self._client.start(name)
             except APIError as error:
-                raise LaunchRefused(_explanation(error)) from None
+                raise self._refusal(error) from None
 
     def stop(self, name: str, grace_s: float) -> None:
         """Stop the container; see `ContainerEngine`."""
@@ -93,30 +102,40 @@ class DockerEngine:
     def remove(self, name: str) -> None:
         """Remove the container; see `ContainerEngine`."""
         with _answering(self._socket), _absent_is_fine():
-            self._client.remove_container(name, v=True)
+            try:
+                self._client.remove_container(name, v=True)
+            except APIError as error:
+                if error.status_code < requests.codes.internal_server_error:
+                    raise
+                logger.warning("Could not remove %s; it is tried again: %s", name, _explanation(error))
 
     def inspect(self, name: str) -> Container | None:
         """Return the container; see `ContainerEngine`."""
         with _answering(self._socket), _absent_is_fine():
-            return _container(self._client.inspect_container(name))
+            inspected = self._client.inspect_container(name)
+            labels = inspected["Config"]["Labels"] or {}
+            return _container(inspected) if labels.get(STORE_LABEL) == self._store_id else None
         return None
 
     def containers(self) -> tuple[Container, ...]:
         """Return all containers of Spud's; see `ContainerEngine`."""
         with _answering(self._socket):
-            found = self._client.containers(all=True, filters={"label": self._own_label})
+            found = self._client.containers(all=True, filters={"label": f"{STORE_LABEL}={self._store_id}"})
         inspected = (self.inspect(summary["Id"]) for summary in found)
         # None: removed by hand between list and inspect.
         return tuple(container for container in inspected if container)
 
-    def logs(self, name: str, since_s: int, *, follow: bool) -> Iterator[LogRecord]:
+    def logs(self, name: str, *, follow: bool = False, tail: int | None = None) -> Iterator[LogRecord]:
         """Yield the output; see `ContainerEngine`."""
-        with _answering(self._socket), _absent_is_fine():
+        with _answering(self._socket), _absent_is_fine(), _unreadable_is_told(name):
             frames = self._stream_client.logs(
-                name, stream=True, follow=follow, timestamps=True, since=since_s or None
+                name, stream=True, follow=follow, timestamps=True, tail="all" if tail is None else tail
             )
             for frame in frames:
-                yield _record(frame)
+                if record := _record(frame):
+                    yield record
+                else:
+                    logger.warning("The engine cannot read all of the log of %s: %r", name, frame[:200])
 
     def find_image(self, name: str) -> Image | None:
         """Return the image; see `ContainerEngine`."""
@@ -141,6 +160,13 @@ class DockerEngine:
             if tag != _UNNAMED
         )
         return tuple(sorted(images, key=lambda image: image.name))
+
+    def _refusal(self, error: APIError) -> LaunchRefused | EngineUnavailable:
+        """Return what a failed launch means: an engine that is going down fails every launch."""
+        text = _explanation(error)
+        if any(sign in text for sign in _GOING_DOWN):
+            return EngineUnavailable(f"The Docker engine at {self._socket} is going down: {text}")
+        return LaunchRefused(text)
 
     @cached_property
     def _client(self) -> docker.APIClient:
@@ -167,8 +193,7 @@ class DockerEngine:
                 for mount in arguments.mounts
             ],
             device_requests=device_requests,
-            # The log pump copies everything; this bounds what a dead scheduler leaves to the engine.
-            log_config=LogConfig(type="json-file", config={"max-size": "100m", "max-file": "5"}),
+            log_config=_log_config(arguments.log_bytes),
         )
 
     def _device_requests(self, gpu_uuids: tuple[str, ...]) -> list[DeviceRequest] | None:
@@ -193,8 +218,8 @@ def _answering(socket: str) -> Iterator[None]:
         yield
     except (requests.RequestException, Unavailable) as error:
         raise EngineUnavailable(f"The Docker engine at {socket} does not answer.") from error
-    except APIError:
-        raise
+    except APIError as error:
+        raise EngineUnavailable(f"The Docker engine failed: {_explanation(error)}") from error
     except DockerException as error:
         raise EngineUnavailable(f"The Docker engine at {socket} does not answer: {error}.") from error
 
@@ -208,7 +233,24 @@ def _absent_is_fine() -> Iterator[None]:
     except APIError as error:
         # 409: its removal is under way already.
         if error.status_code != requests.codes.conflict:
-            raise EngineUnavailable(f"The Docker engine failed: {_explanation(error)}") from error
+            raise
+
+
+def _log_config(size_bytes: int) -> LogConfig:
+    """Return a log of at least that size, in files of 100 MB; the oldest goes first."""
+    files = 1 + math.ceil(size_bytes / _LOG_FILE_BYTES)
+    return LogConfig(type="json-file", config={"max-size": str(_LOG_FILE_BYTES), "max-file": str(files)})
+
+
+@contextmanager
+def _unreadable_is_told(name: str) -> Iterator[None]:
+    """Let a log that the engine cannot read end, since a job must not wait for it for ever."""
+    try:
+        yield
+    except NotFound:
+        raise
+    except APIError as error:
+        logger.warning("The engine cannot read the log of %s: %s", name, _explanation(error))
 
 
 def _explanation(error: APIError) -> str:
@@ -217,9 +259,14 @@ def _explanation(error: APIError) -> str:
     return text.rpartition("container process: ")[2].removeprefix("error during container init: ")
 
 
-def _record(frame: bytes) -> LogRecord:
-    """Return one message of the engine's log; what is longer than its buffer comes in parts."""
+def _record(frame: bytes) -> LogRecord | None:
+    """Return one message of the engine's log; what is longer than its buffer comes in parts.
+
+    None for the engine's own complaint ("Error grabbing logs: ..."), which has no timestamp.
+    """
     timestamp, _, text = frame.partition(b" ")
+    if not _TIMESTAMP.fullmatch(timestamp):
+        return None
     return LogRecord(timestamp, text.endswith(b"\n"), text.removesuffix(b"\n").replace(b"\n", b" "))
 
 

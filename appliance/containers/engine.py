@@ -60,13 +60,13 @@ class ContainerEngine(Protocol):
         """Remove an ended container; no effect when there is none."""
 
     def inspect(self, name: str) -> Container | None:
-        """Return the container, or None when there is none."""
+        """Return the container, or None when there is none of this store's."""
 
     def containers(self) -> tuple[Container, ...]:
-        """Return all containers of this Spud by their label, ended ones too."""
+        """Return all containers of this store by their label, ended ones too."""
 
-    def logs(self, name: str, since_s: int, *, follow: bool) -> Iterator[LogRecord]:
-        """Yield the output since a Unix second; following, until the container ends."""
+    def logs(self, name: str, *, follow: bool = False, tail: int | None = None) -> Iterator[LogRecord]:
+        """Yield the output, or its last records; following, until the container ends."""
 
     def find_image(self, name: str) -> Image | None:
         """Return the local image of that name, or None."""

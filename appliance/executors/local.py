@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import errno
 import logging
+import tarfile
 import threading
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -24,7 +26,8 @@ from appliance.containers.engine import (
     LaunchRefused,
     NameTaken,
 )
-from appliance.executors.log_pump import pump
+from appliance.errors import AccessDenied, SpudError
+from appliance.executors.log_pump import is_whole, pump
 from appliance.executors.workspace import prepare
 from appliance.jobs.box import Image
 from appliance.jobs.job import Attempt, Job, JobState, Verdict
@@ -39,10 +42,13 @@ from appliance.jobs.verdict import (
     launch_refused,
 )
 from appliance.storage import Storage
+from appliance.users.user import User
 
 logger = logging.getLogger(__name__)
 
 _RETRY_S = 0.5
+_FAILED_PAUSE_S = 5.0
+_PAUSE_S = 0.01
 _EVIDENCE_LINES = 200
 _REMOVAL_S = 1.0
 _KILLED = 137
@@ -51,6 +57,10 @@ _LOST_POWER = 255
 """Exit code that the engine gives a container which ended with the box or with the engine's shim."""
 
 T = TypeVar("T")
+
+
+class DiskFull(Exception):
+    """There is no room for the workspace."""
 
 
 class LocalExecutor:
@@ -84,8 +94,8 @@ class LocalExecutor:
         try:
             watch.run()
         except Exception:
-            # The reconciler gives the attempt to a new thread.
-            logger.exception("The watch over %s failed", watch.name)
+            logger.exception("The watch over %s failed; a new one takes over", watch.name)
+            time.sleep(_FAILED_PAUSE_S)
         finally:
             watch.end()
             self._on_end()
@@ -151,29 +161,51 @@ class _Watch:
                     return cancelled_before_start(self._canceller())
                 self._create()
             if container is None or not container.was_started:
-                self._patiently(lambda: self._engine.start(self.name))
+                self._start()
         except ImageMissing:
             images = self._patiently(self._engine.images)
             return image_missing(self._image_name(), sorted(image.short_name for image in images))
-        except LaunchRefused as error:
-            return launch_refused(error.message)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
+        except DiskFull:
             return disk_full(str(self._storage.directory))
+        except (LaunchRefused, AccessDenied) as error:
+            return launch_refused(error.message)
         return self._record_running()
+
+    def _start(self) -> None:
+        try:
+            self._patiently(lambda: self._engine.start(self.name))
+        except LaunchRefused:
+            container = self._patiently(lambda: self._engine.inspect(self.name))
+            if container is None or not container.was_started:
+                raise
 
     def _create(self) -> None:
         owner = self._storage.users.get(self._job.owner)
         image = self._find_image()
-        prepare(self._directory, self._storage.snapshots, self._job.snapshot, owner)
+        self._prepare(owner)
         arguments = container_arguments(
             self._job, self._attempt, owner, self._directory, image.name, self._memory_bytes, self._settings
         )
         try:
             self._patiently(lambda: self._engine.create(arguments))
         except NameTaken:
+            if self._patiently(lambda: self._engine.inspect(self.name)) is None:
+                raise LaunchRefused(
+                    f"a container {self.name} that is not this Spud's is in the way;"
+                    f" remove it with: docker rm {self.name}, or set another [engine] prefix"
+                ) from None
             logger.info("Adopted %s, created before", self.name)
+
+    def _prepare(self, owner: User) -> None:
+        """Make the folders; whatever is wrong with them or with the code is the end of the attempt."""
+        try:
+            prepare(self._directory, self._storage.snapshots, self._job.snapshot, owner)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFull from None
+            raise LaunchRefused(f"the job's folders could not be made: {error}") from error
+        except (ValueError, OverflowError, EOFError, zlib.error, tarfile.TarError) as error:
+            raise LaunchRefused(f"the job's code could not be unpacked: {error}") from error
 
     def _image_name(self) -> str:
         return self._job.spec.image or self._settings.images.default
@@ -204,9 +236,19 @@ class _Watch:
         while not self._drained.is_set():
             self._woken.wait()
             self._woken.clear()
-            if not self._drained.is_set() and self._is_stopping():
+            if not self._drained.is_set() and self._shall_stop():
                 self._patiently(self._stop)
                 self._drained.wait()
+
+    def _shall_stop(self) -> bool:
+        try:
+            return self._is_stopping()
+        except SpudError as error:
+            # Asked again soon: leaving here would give the log a second pump.
+            logger.warning("%s waits: %s", self.name, error.message)
+            time.sleep(_RETRY_S)
+            self.wake()
+            return False
 
     def _stop(self) -> None:
         self._engine.stop(self.name, self._settings.scheduler.stop_grace_seconds)
@@ -221,16 +263,23 @@ class _Watch:
         """Copy the log until the container has ended and all of it is written; False when that failed."""
         try:
             while self._is_running():
-                self._pump_once(follow=True)
-            self._pump_once(follow=False)
+                self._patiently(self._pump_following)
+                # A follow that ends too early must not become a busy loop.
+                time.sleep(_PAUSE_S)
+            if not self._patiently(lambda: is_whole(self._engine, self.name, self._directory.log)):
+                self._patiently(self._pump_rest)
         except Exception:
             logger.exception("The log of %s could not be written; trying again", self.name)
             return False
         return True
 
-    def _pump_once(self, *, follow: bool) -> None:
+    def _pump_following(self) -> None:
         limit = self._settings.jobs.log_max_bytes
-        self._patiently(lambda: pump(self._engine, self.name, self._directory.log, limit, follow=follow))
+        pump(self._engine, self.name, self._directory.log, limit, follow=True)
+
+    def _pump_rest(self) -> None:
+        limit = self._settings.jobs.log_max_bytes
+        pump(self._engine, self.name, self._directory.log, limit, follow=False)
 
     def _is_running(self) -> bool:
         container = self._patiently(lambda: self._engine.inspect(self.name))

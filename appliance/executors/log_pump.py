@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from datetime import datetime
+from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 from appliance.containers.engine import ContainerEngine
-from appliance.jobs.log import TRUNCATED_MARK, LogCursor, LogRecord, open_for_append
+from appliance.jobs.log import TRUNCATED_MARK, LogRecord, open_for_append, read_cursor
 
 logger = logging.getLogger(__name__)
 
@@ -16,37 +16,33 @@ logger = logging.getLogger(__name__)
 def pump(engine: ContainerEngine, name: str, log: Path, limit_bytes: int, *, follow: bool) -> None:
     """Append what the log does not have yet; following, until the container ends.
 
+    The engine tells its log from the beginning; what the file has already is counted and skipped.
     Beyond the limit a mark is written once and the rest is read and dropped, so that a job never blocks
-    on a full pipe. Raises EngineUnavailable.
+    on a full pipe. Raises EngineUnavailable, and OSError when the log cannot be written.
     """
     file, cursor = open_for_append(log)
     with file:
+        is_full = cursor.is_truncated
         size = log.stat().st_size
-        records = _unseen(engine.logs(name, _seconds(cursor), follow=follow), cursor)
-        for record in records:
+        for record in islice(engine.logs(name, follow=follow), cursor.records, None):
+            if is_full:
+                continue
             line = record.encode()
             if size + len(line) > limit_bytes:
-                if size <= limit_bytes:
-                    file.write(LogRecord(record.timestamp, is_full=True, text=TRUNCATED_MARK).encode())
-                    logger.warning("Cut the log of %s at %d bytes", name, limit_bytes)
-                    size = limit_bytes + 1
-                continue
-            size += file.write(line)
+                is_full = True
+                line = LogRecord(record.timestamp, is_full=True, text=TRUNCATED_MARK).encode()
+                logger.warning("Cut the log of %s at %d bytes", name, limit_bytes)
+            _write(file, line)
+            size += len(line)
 
 
-def _unseen(records: Iterator[LogRecord], cursor: LogCursor | None) -> Iterator[LogRecord]:
-    """Leave out what the cursor says is written; the engine resumes at whole seconds only."""
-    same = 0
-    for record in records:
-        if cursor and record.timestamp < cursor.timestamp:
-            continue
-        if cursor and record.timestamp == cursor.timestamp and same < cursor.records:
-            same += 1
-            continue
-        yield record
+def is_whole(engine: ContainerEngine, name: str, log: Path) -> bool:
+    """Return whether the log of an ended container ends as the engine's own does."""
+    cursor = read_cursor(log)
+    return cursor.is_truncated or cursor.last == next(iter(engine.logs(name, tail=1)), None)
 
 
-def _seconds(cursor: LogCursor | None) -> int:
-    if cursor is None:
-        return 0
-    return int(datetime.fromisoformat(cursor.timestamp[:19].decode() + "+00:00").timestamp())
+def _write(file: BinaryIO, line: bytes) -> None:
+    """Write all of the line; an unbuffered file may take a part of it only."""
+    while line:
+        line = line[file.write(line) :]

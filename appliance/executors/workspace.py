@@ -18,7 +18,7 @@ from appliance.users.user import User
 
 # The group is Spud's, by the setgid bit of the store's folder, so that the page can show outputs.
 _OWNERS_MODE = 0o2770
-_PASSAGE_MODE = 0o2771
+_PASSAGE_MODE = 0o2751
 
 
 def prepare(directory: JobDirectory, snapshots: SnapshotStore, snapshot: str | None, owner: User) -> None:
@@ -38,17 +38,21 @@ def prepare(directory: JobDirectory, snapshots: SnapshotStore, snapshot: str | N
     partial = directory.root / "workspace.partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
-    if snapshot:
-        snapshots.unpack(snapshot, partial)
+    try:
+        if snapshot:
+            snapshots.unpack(snapshot, partial)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)  # a full disk must not stay full of it
+        raise
     partial.chmod(_OWNERS_MODE)
     _give(partial, owner)
     partial.rename(directory.workspace)
 
 
 def _make(folder: Path, owner: User) -> None:
-    if folder.exists():
+    if folder.exists() and folder.stat().st_uid == owner.uid:
         return
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     folder.chmod(_OWNERS_MODE)
     _chown(folder, owner)
 

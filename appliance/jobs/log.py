@@ -1,16 +1,17 @@
 """The log of an attempt: one line of file per line of output, with the engine's timestamp.
 
     2026-11-21T09:00:00.123456789Z F Step 200, Minibatch Loss= 2.0791
-    <RFC 3339, nanoseconds> <F: a full line, P: a part of one> <text>
+    <RFC 3339, nanoseconds> <F: a full line, P: a part of one> <text, carriage returns and all>
 
-The timestamp of the last line is the cursor: whoever resumes writing reads it back from the file itself,
-so that log and cursor cannot disagree, whenever the writer dies.
+The file is its own cursor: whoever resumes writing counts in it what has been written, so that log and
+cursor cannot disagree, whenever the writer dies.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -35,10 +36,19 @@ class LogRecord:
 
 @dataclass(frozen=True, slots=True)
 class LogCursor:
-    """How far a log is written: the last timestamp, and how many records bear it."""
+    """How far a log is written.
 
-    timestamp: bytes
+    Records are counted, since their timestamps tell no order: two streams, and the parts of a long line,
+    which all bear the time of its first, come in the order of the engine's own file.
+    """
+
     records: int
+    last: LogRecord | None
+
+    @property
+    def is_truncated(self) -> bool:
+        """Whether the limit was reached, so that nothing more is to be written."""
+        return self.last is not None and self.last.text == TRUNCATED_MARK
 
 
 def decode(line: bytes) -> LogRecord:
@@ -47,14 +57,11 @@ def decode(line: bytes) -> LogRecord:
     return LogRecord(timestamp, kind == b"F", text)
 
 
-def open_for_append(path: Path) -> tuple[BinaryIO, LogCursor | None]:
+def open_for_append(path: Path) -> tuple[BinaryIO, LogCursor]:
     """Open a log to go on writing; a line that was cut off by the writer's death is removed first."""
     file = path.open("ab+", buffering=0)
-    tail = _tail(file)
-    end = tail.rfind(b"\n") + 1
-    size = file.seek(0, os.SEEK_END)
-    file.truncate(size - (len(tail) - end))
-    return file, _cursor(tail[:end])
+    _cut_torn_line(file)
+    return file, read_cursor(path)
 
 
 def read(path: Path, offset: int = 0) -> Iterator[tuple[int, bytes]]:
@@ -94,9 +101,17 @@ def _tail(file: BinaryIO) -> bytes:
     return tail[tail.find(b"\n") + 1 :] if start else tail
 
 
-def _cursor(tail: bytes) -> LogCursor | None:
-    lines = tail.splitlines()
-    if not lines:
-        return None
-    last = lines[-1].split(b" ", 1)[0]
-    return LogCursor(last, sum(line.startswith(last + b" ") for line in lines))
+def _cut_torn_line(file: BinaryIO) -> None:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - _TAIL_BYTES))
+    tail = file.read()
+    file.truncate(size - (len(tail) - (tail.rfind(b"\n") + 1)))
+
+
+def read_cursor(path: Path) -> LogCursor:
+    """Return how far the log is written; a missing file is an empty log."""
+    records, last = 0, b""
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        for line in file:
+            records, last = records + 1, line
+    return LogCursor(records, decode(last) if last else None)

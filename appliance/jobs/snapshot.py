@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import gzip
 import hashlib
+import math
 import os
 import shutil
 import tarfile
@@ -28,6 +29,8 @@ _HEADER_LIMIT_BYTES = 1024**2
 _MIB = 1024**2
 _NAME_BYTES = 255
 """What Linux file systems take (NAME_MAX in limits.h)."""
+_PATH_BYTES = 3000
+"""What Linux takes (PATH_MAX, 4096) less room for the workspace's own path."""
 _SPOOL_PREFIX = ".upload-"
 
 
@@ -162,8 +165,7 @@ def _check_members(stream: _Bounded, limits: JobsSettings) -> tuple[int, int]:
             if total > limits.workspace_max_bytes:
                 raise TooLarge(_too_large(limits.workspace_max_bytes))
             path = _check_member(member)
-            _check_place(path, kinds)
-            kinds[path] = member.isdir()
+            _check_place(path, member.isdir(), kinds)
     return total, count
 
 
@@ -172,20 +174,28 @@ def _check_member(member: tarfile.TarInfo) -> PurePosixPath:
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in member.name:
         raise InvalidRequest(f"The code archive holds {member.name!r}, a path outside its folder.")
-    if any(len(os.fsencode(part)) > _NAME_BYTES for part in path.parts):
-        raise InvalidRequest(
-            f"The code archive holds a name of over {_NAME_BYTES} bytes: {member.name[:60]!r}…."
-        )
+    if _is_too_long(path):
+        raise InvalidRequest(f"The code archive holds a name that is too long: {member.name[:60]!r}….")
     if member.issym():
         _check_link(path, member.linkname)
-    elif member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE):
+    elif member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE) or member.sparse is not None:
         raise InvalidRequest(
             f"The code archive holds {member.name!r}, which is neither a file, a folder nor a symbolic link."
         )
+    if member.size < 0 or (member.size and not member.isreg()) or not math.isfinite(member.mtime):
+        raise InvalidRequest(f"The code archive holds {member.name!r} with an impossible size or time.")
     return path
 
 
+def _is_too_long(path: PurePosixPath) -> bool:
+    return len(os.fsencode(path)) > _PATH_BYTES or any(
+        len(os.fsencode(part)) > _NAME_BYTES for part in path.parts
+    )
+
+
 def _check_link(path: PurePosixPath, target: str) -> None:
+    if not target or len(os.fsencode(target)) > _PATH_BYTES:
+        raise InvalidRequest(f"The code archive holds {str(path)!r}, a link without a usable target.")
     resolved = os.path.normpath(path.parent / target)
     if target.startswith("/") or resolved == ".." or resolved.startswith("../"):
         raise InvalidRequest(
@@ -193,15 +203,16 @@ def _check_link(path: PurePosixPath, target: str) -> None:
         )
 
 
-def _check_place(path: PurePosixPath, kinds: dict[PurePosixPath, bool]) -> None:
+def _check_place(path: PurePosixPath, is_folder: bool, kinds: dict[PurePosixPath, bool]) -> None:  # noqa: FBT001
     """Refuse a second member of the same path, and one below a link or a file."""
-    if path in kinds and not kinds[path]:
+    if path in kinds and not (is_folder and kinds[path]):
         raise InvalidRequest(f"The code archive holds {str(path)!r} twice.")
-    for parent in path.parents:
-        if kinds.get(parent) is False:
+    for parent in path.parents[:-1]:
+        if kinds.setdefault(parent, True) is False:
             raise InvalidRequest(
                 f"The code archive holds {str(path)!r} below {str(parent)!r}, which is no folder."
             )
+    kinds[path] = is_folder
 
 
 def _too_large(limit_bytes: int) -> str:

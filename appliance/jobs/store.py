@@ -7,6 +7,7 @@ single statements, so no process ever waits for another's decision.
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from collections.abc import Collection, Sequence
 
@@ -92,6 +93,13 @@ class JobStore:
         """Return the pending jobs in the order in which they may start: priority, then age."""
         rows = self._database.rows(
             _JOBS + " WHERE job.state = 'pending' ORDER BY job.priority DESC, job.id LIMIT 1000"
+        )
+        return tuple(_job(row) for row in rows)
+
+    def pending_cancelled(self) -> tuple[Job, ...]:
+        """Return the pending jobs that somebody has asked to cancel."""
+        rows = self._database.rows(
+            _JOBS + " WHERE job.state = 'pending' AND job.cancel_requested_by IS NOT NULL"
         )
         return tuple(_job(row) for row in rows)
 
@@ -223,6 +231,14 @@ class JobStore:
             return
         with self._database.transaction() as connection:
             connection.execute("INSERT OR REPLACE INTO box (fact, value) VALUES ('box', ?)", (value,))
+
+    def store_id(self) -> str:
+        """Return what names this store for good; its containers bear it."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO box (fact, value) VALUES ('store_id', ?)", (secrets.token_hex(8),)
+            )
+            return str(connection.execute("SELECT value FROM box WHERE fact = 'store_id'").fetchone()[0])
 
     def version(self) -> int:
         """Return a number that changes when another process has changed something."""

@@ -10,8 +10,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
-from appliance.errors import Conflict
+from appliance.errors import Conflict, Unavailable
 
 FILE_NAME = "scheduler.lock"
 
@@ -20,8 +21,11 @@ _PATIENCE_S = 1.0
 
 @contextmanager
 def hold(path: Path) -> Iterator[None]:
-    """Hold the lock; raises Conflict when another scheduler has it."""
-    with path.open("a") as file:
+    """Hold the lock.
+
+    Raises Conflict when another scheduler has it, Unavailable when the file cannot be opened.
+    """
+    with _open(path) as file:
         # is_held takes the lock for an instant, so a first refusal proves nothing.
         deadline = time.monotonic() + _PATIENCE_S
         while not _try(file.fileno(), fcntl.LOCK_EX):
@@ -41,6 +45,15 @@ def is_held(path: Path) -> bool:
             return not _try(file.fileno(), fcntl.LOCK_SH)
     except OSError:
         return False
+
+
+def _open(path: Path) -> TextIO:
+    try:
+        return path.open("a")
+    except OSError as error:
+        raise Unavailable(
+            f"Cannot open {path}: {error.strerror}. Let the scheduler's user own it, or remove it."
+        ) from None
 
 
 def _try(descriptor: int, kind: int) -> bool:

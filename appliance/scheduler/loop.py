@@ -35,7 +35,7 @@ class Scheduler:
 
     def __init__(self, settings: Settings, storage: Storage) -> None:
         self._jobs = storage.jobs
-        engine = DockerEngine(settings.engine, settings.gpus)
+        engine = DockerEngine(settings.engine, settings.gpus, storage.jobs.store_id())
         self._woken = threading.Event()
         self._surveyor = Surveyor(storage.jobs, engine, settings)
         self._executor = LocalExecutor(storage, engine, settings, on_end=self._woken.set)
@@ -52,9 +52,8 @@ class Scheduler:
             self._sleep(seen)
 
     def stop(self) -> None:
-        """Let `run` return."""
+        """Let `run` return within its next poll; no more than a flag, since a signal handler sets it."""
         self._stopping = True
-        self._woken.set()
 
     def tick(self) -> None:
         """Do all that is due."""
@@ -76,7 +75,7 @@ class Scheduler:
     def _sleep(self, seen: int) -> None:
         """Sleep until something has changed, an attempt has ended or a second is over."""
         deadline = time.monotonic() + _TICK_S
-        while time.monotonic() < deadline and self._jobs.version() == seen:
+        while not self._stopping and time.monotonic() < deadline and self._jobs.version() == seen:
             if self._woken.wait(_POLL_S):
                 return
 
@@ -88,7 +87,7 @@ class Scheduler:
             self._executor.watch(job, attempt, self._boot_id, box.memory_bytes)
 
     def _cancel_pending(self) -> None:
-        for job in self._jobs.pending():
+        for job in self._jobs.pending_cancelled():
             if job.cancel_requested_by:
                 self._jobs.finish_pending(job.id, cancelled_before_start(job.cancel_requested_by))
 

@@ -15,18 +15,18 @@ logger = logging.getLogger(__name__)
 
 
 def remove_leftovers(jobs: JobStore, engine: ContainerEngine) -> tuple[str, ...]:
-    """Remove ended containers of finished attempts; return the names of containers of no known job.
+    """Remove ended containers of finished attempts; return the names of what belongs to no open attempt.
 
-    Raises EngineUnavailable.
+    A running container of a finished attempt is among these. Raises EngineUnavailable.
     """
     strangers = []
     for container in engine.containers():
         match _is_over(jobs, container):
-            case None:
-                strangers.append(container.name)
             case True if not container.is_running:
                 engine.remove(container.name)
                 logger.info("Removed %s, left behind by a finished attempt", container.name)
+            case None | True:
+                strangers.append(container.name)
             case _:
                 pass
     return tuple(sorted(strangers))

@@ -9,9 +9,9 @@ from appliance.database import Database, Row, UniqueViolation
 from appliance.errors import Conflict, NotFound
 from appliance.users.user import Identity, Role, User, check_name, new_token, token_hash
 
-FIRST_UID = 200_000
-"""Where the uids of users without a Unix account begin: above every range that distributions hand out
-(Debian Policy 9.2.2 ends dynamic users at 59999, systemd's ranges end below 65536)."""
+FIRST_UID = 1_900_000_000
+"""Where the uids of users without a Unix account begin: in the range that nobody hands out, not even as
+subordinate uids (systemd, "Users, Groups, UIDs and GIDs": 1879048192 to 2147483647 is unused)."""
 
 _VALID_TOKENS = (
     "SELECT user.*, token.id AS token_id FROM token JOIN user ON user.id = token.user_id"

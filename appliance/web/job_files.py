@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -19,6 +20,8 @@ FOLDERS = ("output", "workspace")
 """The folders of an attempt that a user may read."""
 
 _FILES = 10_000
+_ENTRIES = 50_000
+"""How much of a tree is looked at, empty folders included: a job can make more than anyone can wait for."""
 _DEPTH = 64
 
 
@@ -43,13 +46,8 @@ class OpenFile:
 
 def list_files(root: Path) -> tuple[KeptFile, ...]:
     """Return the job's regular files, at most 10,000, in order of path; links are left out."""
-    found: list[KeptFile] = []
-    for folder in FOLDERS:
-        for file in _walk(root, PurePosixPath(folder)):
-            found.append(file)
-            if len(found) == _FILES:
-                return tuple(sorted(found, key=lambda kept: kept.path))
-    return tuple(sorted(found, key=lambda kept: kept.path))
+    files = (file for folder in FOLDERS for file in _walk(root, PurePosixPath(folder)))
+    return tuple(sorted(islice(files, _FILES), key=lambda kept: kept.path))
 
 
 def open_file(root: Path, path: str) -> OpenFile:
@@ -73,10 +71,11 @@ def open_file(root: Path, path: str) -> OpenFile:
 
 
 def _walk(root: Path, top: PurePosixPath) -> Iterator[KeptFile]:
-    waiting = [top]
-    while waiting:
+    waiting, seen = [top], 0
+    while waiting and seen < _ENTRIES:
         folder = waiting.pop()
         for name, status in _entries(root, folder):
+            seen += 1
             if stat.S_ISDIR(status.st_mode) and len(folder.parts) < _DEPTH:
                 waiting.append(folder / name)
             elif stat.S_ISREG(status.st_mode):
@@ -90,8 +89,9 @@ def _entries(root: Path, folder: PurePosixPath) -> list[tuple[str, os.stat_resul
     except OSError:
         return []
     try:
-        names = [name for name in os.listdir(descriptor) if _is_plain(name)]  # noqa: PTH208  by descriptor
-        return [(name, os.stat(name, dir_fd=descriptor, follow_symlinks=False)) for name in names]
+        with os.scandir(descriptor) as entries:
+            plain = (entry for entry in islice(entries, _ENTRIES) if _is_plain(entry.name))
+            return [(entry.name, entry.stat(follow_symlinks=False)) for entry in plain]
     except OSError:
         return []
     finally:

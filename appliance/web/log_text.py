@@ -58,9 +58,10 @@ def _line_starts(path: Path, start: int, end: int) -> list[int]:
         block = file.read(end - start)
     offset = start + (block.find(b"\n") + 1 if start else 0)
     starts, is_new = [], True
-    for record in block[offset - start :].splitlines(keepends=True):
+    # Only at line ends: a record's text may hold carriage returns.
+    for record in block[offset - start :].split(b"\n")[:-1]:
         if is_new:
             starts.append(offset)
-        is_new = log.decode(record).is_full if record.endswith(b"\n") else True
-        offset += len(record)
+        is_new = log.decode(record).is_full
+        offset += len(record) + 1
     return starts

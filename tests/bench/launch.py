@@ -77,14 +77,14 @@ def chain_through_spud(settings: Settings, storage: Storage, snapshot: str) -> l
 
 def chain_raw(settings: Settings, storage: Storage, snapshot: str) -> tuple[list[float], list[float]]:
     """Return the seconds from the end of each container to the start of the next, and of the launches."""
-    engine = DockerEngine(settings.engine, settings.gpus)
+    engine = DockerEngine(settings.engine, settings.gpus, storage.jobs.store_id())
     prepared = [prepare_raw(settings, storage, snapshot, number) for number in range(BATCH + 1)]
     launches, ended = [], []
     for arguments in prepared:
         begun = time.time()
         engine.create(arguments)
         engine.start(arguments.name)
-        list(engine.logs(arguments.name, 0, follow=True))  # ends with the container
+        list(engine.logs(arguments.name, follow=True))  # ends with the container
         container = engine.inspect(arguments.name)
         ended.append(container)
         launches.append((container.started_at if container and container.started_at else 0) - begun)

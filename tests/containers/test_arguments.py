@@ -25,7 +25,6 @@ def arguments(gpu_uuids: tuple[str, ...] = (), **values: object) -> ContainerArg
 def test_name_and_labels_lead_back_to_the_attempt() -> None:
     assert arguments().name == "spud-17-2"
     assert arguments().labels == {
-        "spud.instance": "spud",
         "spud.job": "17",
         "spud.attempt": "2",
         "spud.owner": "ada",

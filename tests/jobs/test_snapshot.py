@@ -43,6 +43,9 @@ BAD_MEMBERS = {
     "device": make_member("null", tarfile.CHRTYPE),
     "pipe": make_member("pipe", tarfile.FIFOTYPE),
     "twice": make_member("train.py", tarfile.REGTYPE),
+    "long path": make_member("/".join(["a" * 200] * 20), tarfile.REGTYPE),
+    "empty link": make_member("link", tarfile.SYMTYPE, ""),
+    "long link": make_member("link", tarfile.SYMTYPE, "a/" * 2000),
     "long name": make_member("a" * 256, tarfile.REGTYPE),
     "below a file": make_member("train.py/x", tarfile.REGTYPE),
 }
@@ -53,6 +56,26 @@ def test_a_member_that_could_leave_its_folder_is_refused(tmp_path: Path, member:
     with pytest.raises(InvalidRequest, match="The code archive holds"):
         store(tmp_path).add(make_archive({"train.py": "x"}, member))
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_cannot_take_the_place_of_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match="twice"):
+        store(tmp_path).add(make_archive({"a/b": "x", "a": "y"}))
+
+
+@pytest.mark.parametrize("headers", [{"size": "-10000000000000"}, {"mtime": "inf"}, {"mtime": "nan"}])
+def test_an_impossible_size_or_time_is_refused(tmp_path: Path, headers: dict[str, str]) -> None:
+    member = make_member("folder", tarfile.DIRTYPE)
+    member.pax_headers = headers
+    with pytest.raises(InvalidRequest):
+        store(tmp_path).add(make_archive({}, member))
+
+
+def test_a_sparse_file_is_refused(tmp_path: Path) -> None:
+    member = make_member("sparse", tarfile.REGTYPE)
+    member.pax_headers = {"GNU.sparse.major": "0", "GNU.sparse.size": "52428800", "GNU.sparse.map": "0,0"}
+    with pytest.raises(InvalidRequest):
+        store(tmp_path).add(make_archive({}, member))
 
 
 def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ class RunningBox:
 
     def _remove_containers(self) -> None:
         docker = ["docker", "--host", self._environment.get("SPUD_ENGINE_SOCKET", ENGINE)]
-        listing = [*docker, "ps", "--all", "--quiet", "--filter", f"label=spud.instance={self.prefix}"]
+        listing = [*docker, "ps", "--all", "--quiet", "--filter", f"name={self.prefix}-"]
         names = subprocess.run(listing, capture_output=True, text=True).stdout.split()
         if names:
             subprocess.run([*docker, "rm", "--force", *names], capture_output=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,25 @@ def test_a_program_that_is_not_in_the_image_is_named(box: RunningBox) -> None:
     assert "the program nonsense cannot be run" in job["message"]
 
 
+def test_a_job_that_ends_in_a_progress_bar_ends(box: RunningBox) -> None:
+    text = "import sys; sys.stderr.write('10%\\r50%\\r100%'); print('done')"
+    job_id = box.submit(box.script(text))
+    assert box.wait(job_id)["outcome"] == "succeeded"
+    shown = box.spud("logs", str(job_id)).stdout
+    assert "100%" in shown
+    assert "done\n" in shown
+
+
+def test_another_containers_name_is_not_taken_for_the_jobs(box: RunningBox) -> None:
+    stranger = f"{box.prefix}-{box.storage.jobs.list(limit=1)[0].id + 1}-1"
+    subprocess.run(
+        ["docker", "create", "--name", stranger, "spud/base", "true"], check=True, capture_output=True
+    )
+    job = box.wait(box.submit("--", "true"))
+    assert job["reason"] == "launch_error"
+    assert f"docker rm {stranger}" in job["message"]
+
+
 def test_many_short_jobs_all_end(box: RunningBox) -> None:
     jobs = [box.submit("--cpus", "1", "--", "true") for _ in range(20)]
     assert {box.wait(job_id)["outcome"] for job_id in jobs} == {"succeeded"}
@@ -109,7 +129,7 @@ print(json.dumps({
 
 def test_a_job_is_confined(box: RunningBox) -> None:
     seen = json.loads(box.spud("run", box.script(CONFINEMENT)).stdout)
-    assert seen.pop("uid") >= 200_000
+    assert seen.pop("uid") > 1_900_000_000
     assert seen == {
         "capabilities": "0000000000000000",
         "no_new_privileges": "1",

@@ -69,8 +69,11 @@ class WebBox:
     def write(self, attempt: Attempt, text: str) -> None:
         """Append output to the attempt's log, a record for each line."""
         with self.storage.job_directory(attempt).log.open("ab") as log:
-            for line in text.encode().splitlines(keepends=True):
-                log.write(LogRecord(STAMP, line.endswith(b"\n"), line.rstrip(b"\n")).encode())
+            *lines, rest = text.encode().split(b"\n")
+            for line in lines:
+                log.write(LogRecord(STAMP, is_full=True, text=line).encode())
+            if rest:
+                log.write(LogRecord(STAMP, is_full=False, text=rest).encode())
 
     def finish(self, attempt: Attempt, verdict: Verdict | None = None) -> None:
         self.storage.jobs.finish(attempt, verdict or SUCCEEDED, time.time())
