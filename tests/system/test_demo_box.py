@@ -13,7 +13,6 @@ from tests.system.box import Box, running_box
 
 pytestmark = [pytest.mark.box, pytest.mark.timeout(1800)]
 
-SECOND_RUN_S = 20.0
 IMAGES = ("spud/base:1", "spud/base:latest", "spud/tensorflow:latest")
 PLAYBOOK = "ANSIBLE_CONFIG=playbooks/ansible.cfg /opt/spud/controller/bin/ansible-playbook playbooks/demo.yml"
 ENGINE_ANSWERS = "until docker version > /dev/null 2>&1; do sleep 0.2; done"
@@ -46,11 +45,11 @@ def process_id(box: Box, name: str) -> str:
     return match[1]
 
 
-def summary(output: str) -> tuple[int, float]:
-    """Return how many tasks changed something and how long the playbook took."""
-    match = re.search(r"changed=(\d+) failed=0, in ([\d.]+) s", output)
+def changed_tasks(output: str) -> int:
+    """Return how many tasks of the playbook changed something."""
+    match = re.search(r"changed=(\d+) failed=0, in [\d.]+ s", output)
     assert match, output
-    return int(match[1]), float(match[2])
+    return int(match[1])
 
 
 @pytest.fixture(scope="module")
@@ -78,11 +77,9 @@ def box(request: pytest.FixtureRequest) -> Box:
     return found
 
 
-def test_second_run_changes_nothing_and_is_quick(box: Box) -> None:
+def test_second_run_changes_nothing(box: Box) -> None:
     output = box.succeed("make demo STEPS=20")
-    changed, seconds = summary(output)
-    assert changed == 0
-    assert seconds < SECOND_RUN_S
+    assert changed_tasks(output) == 0
     assert "Testing Accuracy:" in output
     assert "http://127.0.0.1:8600" in output
 
@@ -120,7 +117,7 @@ def test_simulated_gpus_come_and_go(bare: Box) -> None:
 
 def test_changed_package_is_installed_and_restarted(bare: Box) -> None:
     bare.succeed("echo '# changed' >> appliance/errors.py")
-    changed, _ = summary(bare.succeed(PLAYBOOK))
+    changed = changed_tasks(bare.succeed(PLAYBOOK))
     assert changed > 0
     assert (
         bare.succeed("tail -n 1 /opt/spud/venv/lib/python3*/site-packages/appliance/errors.py")
