@@ -48,7 +48,7 @@ logger = logging.getLogger(__name__)
 
 _RETRY_S = 0.5
 _FAILED_PAUSE_S = 5.0
-_PAUSE_S = 0.01
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 1.0
 _EVIDENCE_LINES = 200
 _REMOVAL_S = 1.0
 _KILLED = 137
@@ -262,10 +262,12 @@ class _Watch:
     def _pump_to_end(self) -> bool:
         """Copy the log until the container has ended and all of it is written; False when that failed."""
         try:
+            pause_s = _FIRST_PAUSE_S
             while self._is_running():
                 self._patiently(self._pump_following)
-                # A follow that ends too early must not become a busy loop.
-                time.sleep(_PAUSE_S)
+                # A log that the engine cannot follow must not become a busy loop.
+                time.sleep(pause_s)
+                pause_s = min(4 * pause_s, _LONGEST_PAUSE_S)
             if not self._patiently(lambda: is_whole(self._engine, self.name, self._directory.log)):
                 self._patiently(self._pump_rest)
         except Exception:
