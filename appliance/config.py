@@ -67,6 +67,9 @@ class SchedulerSettings(_Section):
         5.0, gt=0, description="how often containers are compared with the store"
     )
     stop_grace_seconds: float = Field(10.0, gt=0, description="time between SIGTERM and SIGKILL for a job")
+    backfill_depth: int = Field(
+        1000, ge=1, description="how many waiting jobs of a lane are looked at in one tick"
+    )
     cpus: float = Field(0.0, ge=0, description="cores shared by the jobs without GPU; 0 means all cores")
 
 
@@ -86,6 +89,13 @@ class ImagesSettings(_Section):
 
     directory: Path = Field(Path("/opt/spud/images"), description="recipes for `spud image build`")
     default: str = Field("tensorflow", description="image of a job that names none")
+    pull: bool = Field(default=True, description="fetch an image that is not on the box from its registry")
+    allowed: str = Field(
+        "*", description="images that jobs may name, comma-separated patterns such as nvcr.io/*; * is any"
+    )
+    build_timeout_seconds: int = Field(
+        3600, gt=0, description="longest that the installation of a job's requirements may take"
+    )
 
 
 class GpusSettings(_Section):
@@ -94,6 +104,14 @@ class GpusSettings(_Section):
     library: str = Field("", description="path of libnvidia-ml.so.1; empty lets the loader find it")
     injection: Literal["auto", "cdi", "device_request", "environment"] = Field(
         "auto", description="how a GPU enters a container; `environment` names it only, for simulated GPUs"
+    )
+    tolerated_bytes: int = Field(
+        512 * _MIB,
+        ge=0,
+        description="memory that a desktop may hold on a GPU which is still given to jobs",
+    )
+    release_seconds: float = Field(
+        5.0, ge=0, description="how long an ended job's processes may hold a GPU before it is quarantined"
     )
 
 
@@ -108,7 +126,36 @@ class JobsSettings(_Section):
     )
     pids: int = Field(4096, gt=0, description="processes and threads of one job")
     shm_bytes: int = Field(1 * _GIB, gt=0, description="size of /dev/shm in a job")
-    min_free_bytes: int = Field(1 * _GIB, ge=0, description="free disk below which uploads are refused")
+    min_free_bytes: int = Field(
+        1 * _GIB, ge=0, description="free disk below which uploads are refused and no job starts"
+    )
+
+
+class NetworkSettings(_Section):
+    """What jobs can reach."""
+
+    mode: Literal["isolated", "bridge", "none"] = Field(
+        "isolated",
+        description="`isolated` reaches the Internet but neither this box's services nor other jobs,"
+        " `bridge` is the engine's own network, `none` reaches nothing",
+    )
+    reachable_ports: str = Field(
+        "", description="TCP ports of this box, comma-separated, that isolated jobs may reach"
+    )
+
+
+class RetentionSettings(_Section):
+    """How long Spud keeps what jobs leave. 0 means for ever."""
+
+    workspace_days: float = Field(7.0, ge=0, description="workspace and home of a finished job")
+    artifact_days: float = Field(0.0, ge=0, description="outputs, checkpoints and code of a finished job")
+    log_days: float = Field(0.0, ge=0, description="logs of a finished job")
+    image_days: float = Field(
+        30.0, ge=0, description="images made of requirements, or pulled for a job, since their last use"
+    )
+    max_bytes: int = Field(
+        0, ge=0, description="space for all of that; the oldest finished jobs give way first"
+    )
 
 
 class DataSettings(_Section):
@@ -128,6 +175,8 @@ class Settings(_Section):
     images: ImagesSettings = ImagesSettings()
     gpus: GpusSettings = GpusSettings()
     jobs: JobsSettings = JobsSettings()
+    network: NetworkSettings = NetworkSettings()
+    retention: RetentionSettings = RetentionSettings()
     data: DataSettings = DataSettings()
 
 

@@ -41,10 +41,13 @@ class Database:
     def transaction(self) -> Iterator[Connection]:
         """Run a block as one write transaction: all of it is kept, or nothing.
 
-        Raises StorageFull when the disk is full, Unavailable when another process holds the lock for
-        longer than 10 s.
+        A block inside another one of the same thread is a part of that. Raises StorageFull when the disk is
+        full, Unavailable when another process holds the lock for longer than 10 s.
         """
         connection = self._connection()
+        if connection.in_transaction:
+            yield connection
+            return
         try:
             connection.execute("BEGIN IMMEDIATE")
             yield connection

@@ -6,9 +6,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from appliance.audit import AuditLog
 from appliance.config import Settings
 from appliance.database import Database
 from appliance.errors import Unavailable
+from appliance.jobs.box_store import BoxStore
 from appliance.jobs.directory import JobDirectory
 from appliance.jobs.job import Attempt
 from appliance.jobs.snapshot import SnapshotStore
@@ -21,9 +23,12 @@ class Storage:
     """What Spud must not lose."""
 
     directory: Path
+    database: Database
     jobs: JobStore
+    box: BoxStore
     users: UserStore
     snapshots: SnapshotStore
+    audit: AuditLog
 
     def job_directory(self, attempt: Attempt) -> JobDirectory:
         """Return the folders of an attempt."""
@@ -53,7 +58,13 @@ def open_storage(settings: Settings) -> Storage:
         ) from None
     database = Database(path)
     return Storage(
-        directory, JobStore(database), UserStore(database), SnapshotStore(snapshots, settings.jobs)
+        directory,
+        database,
+        JobStore(database),
+        BoxStore(database),
+        UserStore(database),
+        SnapshotStore(snapshots, settings.jobs),
+        AuditLog(database),
     )
 
 

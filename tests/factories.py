@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Mapping
 
 from appliance.gpus.gpu import Gpu
-from appliance.jobs.job import Job, JobState
+from appliance.jobs.job import Attempt, Job, JobState, Request
 from appliance.jobs.spec import JobSpec, parse_spec
 
 
@@ -24,6 +24,8 @@ def make_job(job_id: int = 1, **values: object) -> Job:
         spec=make_spec(**values),
         snapshot=None,
         git_commit=None,
+        git_diff=None,
+        requirements_hash=None,
         state=JobState.PENDING,
         waiting_for=None,
         stop_reason=None,
@@ -33,7 +35,47 @@ def make_job(job_id: int = 1, **values: object) -> Job:
         started_at=None,
         finished_at=None,
         cancel_requested_by=None,
+        retry_requested_by=None,
+        not_before=0.0,
     )
+
+
+def make_request(job_id: int = 1, priority: int = 0, **values: object) -> Request:
+    """Return what waits for a place; the values are those of the job's spec."""
+    spec = make_spec(**values)
+    return Request(
+        job_id=job_id,
+        priority=priority,
+        gpus=spec.gpus,
+        gpu_memory_bytes=spec.gpu_memory,
+        gpu_model=spec.gpu_model,
+        cpus=spec.cpus,
+        time_s=spec.time,
+        image=spec.image,
+        image_digest=None,
+        requirements_hash=None,
+        waiting_for=None,
+        attempt_id=None,
+    )
+
+
+def make_attempt(job_id: int = 1, number: int = 1, **values: object) -> Attempt:
+    """Return an open attempt that has its place."""
+    facts: dict[str, object] = {
+        "id": number,
+        "job_id": job_id,
+        "number": number,
+        "token": f"token-{job_id}-{number}",
+        "gpu_uuids": (),
+        "boot_id": "boot",
+        "created_at": 0.0,
+        "placed_at": 0.0,
+        "started_at": None,
+        "finished_at": None,
+        "image_digest": "sha256:1",
+        "verdict": None,
+    }
+    return Attempt(**{**facts, **values})  # type: ignore[arg-type]
 
 
 def make_gpu(index: int) -> Gpu:

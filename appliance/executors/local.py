@@ -85,10 +85,11 @@ class LocalExecutor:
         self._watches[attempt.id] = watch
         threading.Thread(target=self._run, args=(watch,), name=watch.name, daemon=True).start()
 
-    def wake(self, attempt: Attempt) -> None:
-        """Let the attempt's thread look at once whether its job shall stop."""
-        if watch := self._watches.get(attempt.id):
-            watch.wake()
+    def wake(self, job: Job) -> None:
+        """Let the threads of the job's attempts look at once whether it shall stop."""
+        for watch in self._watches.values():
+            if watch.job_id == job.id:
+                watch.wake()
 
     def _run(self, watch: _Watch) -> None:
         try:
@@ -115,6 +116,7 @@ class _Watch:
         memory_bytes: int,
     ) -> None:
         self.name = container_name(attempt, settings.engine)
+        self.job_id = job.id
         self._storage = storage
         self._engine = engine
         self._settings = settings

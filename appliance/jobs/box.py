@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from appliance.gpus.gpu import Gpu
 
@@ -34,3 +34,34 @@ class Box:
     images: tuple[Image, ...] = ()
     strangers: tuple[str, ...] = ()
     """Names of containers that carry Spud's labels but belong to no job in the store."""
+    occupied: dict[str, str] = field(default_factory=dict)
+    """Why a GPU is not given to jobs though it is well, by UUID: what strangers do on it."""
+    hold: str | None = None
+    """Why no job is started at all, such as a disk that is nearly full."""
+    disk_free_bytes: int = 0
+    disk_total_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """A GPU that is not given to jobs until it is well again.
+
+    `cause` is a word for programs (lost, occupied, xid), `reason` a sentence; `boot_id` is the boot in which
+    it was seen, `since` Unix seconds.
+    """
+
+    gpu_uuid: str
+    cause: str
+    reason: str
+    boot_id: str
+    since: float
+    release_requested_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """The wish of an admin that no further job starts."""
+
+    by: str
+    reason: str
+    since: float

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from appliance.jobs.reason import Outcome, Reason
 from appliance.jobs.spec import JobSpec
 
 
@@ -18,38 +19,18 @@ class JobState(StrEnum):
     FINISHED = "finished"
 
 
-class Outcome(StrEnum):
-    """How a finished job ended, in one word."""
-
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    TIMED_OUT = "timed_out"
-    LOST = "lost"
-
-
-class Reason(StrEnum):
-    """Why a job ended so."""
-
-    OK = "ok"
-    USER_ERROR = "user_error"
-    TIME_LIMIT = "time_limit"
-    CANCELLED = "cancelled"
-    BOX_RESTARTED = "box_restarted"
-    DISK_FULL = "disk_full"
-    IMAGE_ERROR = "image_error"
-    LAUNCH_ERROR = "launch_error"
-    CONTAINER_REMOVED = "container_removed"
-
-
 TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     JobState.PENDING: frozenset({JobState.STARTING, JobState.FINISHED}),
-    JobState.STARTING: frozenset({JobState.RUNNING, JobState.STOPPING, JobState.FINISHED}),
-    JobState.RUNNING: frozenset({JobState.STOPPING, JobState.FINISHED}),
+    JobState.STARTING: frozenset({JobState.RUNNING, JobState.STOPPING, JobState.PENDING, JobState.FINISHED}),
+    JobState.RUNNING: frozenset({JobState.STOPPING, JobState.PENDING, JobState.FINISHED}),
     JobState.STOPPING: frozenset({JobState.FINISHED}),
-    JobState.FINISHED: frozenset(),
+    JobState.FINISHED: frozenset({JobState.PENDING}),
 }
-"""Every legal change of state; the store refuses any other."""
+"""Every legal change of state; the store refuses any other.
+
+An attempt that ended goes back to pending when it is tried again; what was told to stop is not. A finished
+job becomes pending by `spud retry` alone.
+"""
 
 ACTIVE = frozenset({JobState.STARTING, JobState.RUNNING, JobState.STOPPING})
 """The states in which a job has an open attempt."""
@@ -57,13 +38,18 @@ ACTIVE = frozenset({JobState.STARTING, JobState.RUNNING, JobState.STOPPING})
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How an attempt ended and why: a sentence for the user, and the lines or numbers that prove it."""
+    """How an attempt ended and why.
+
+    `message` says it in one clause, `evidence` are the lines or counters that prove it, and `advice` is a
+    sentence on what to do; empty where there is nothing to do.
+    """
 
     outcome: Outcome
     reason: Reason
     message: str
     evidence: tuple[str, ...] = ()
     exit_code: int | None = None
+    advice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +62,10 @@ class Job:
     spec: JobSpec
     snapshot: str | None
     git_commit: str | None
+    git_diff: str | None
+    """Name of the kept `git diff` of what was not committed."""
+    requirements_hash: str | None
+    """What names the content of the requirements that are installed for the job."""
     state: JobState
     waiting_for: str | None
     stop_reason: Reason | None
@@ -85,6 +75,8 @@ class Job:
     started_at: float | None
     finished_at: float | None
     cancel_requested_by: str | None
+    retry_requested_by: str | None
+    not_before: float
 
     @property
     def name(self) -> str:
@@ -99,19 +91,24 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One launch of a job; `boot_id` is the box's boot in which it was opened."""
+    """One launch of a job; `boot_id` is the box's boot in which it was opened.
+
+    `token` is random and marks the attempt's own container. `placed_at` is None while its image is made:
+    until then it holds no GPU and has no container.
+    """
 
     id: int
     job_id: int
     number: int
+    token: str
     gpu_uuids: tuple[str, ...]
     boot_id: str
     created_at: float
+    placed_at: float | None
     started_at: float | None
     finished_at: float | None
-    outcome: Outcome | None
-    reason: Reason | None
-    exit_code: int | None
+    image_digest: str | None
+    verdict: Verdict | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +121,47 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """What a job gets of a GPU: the whole card, or `memory_bytes` of the `capacity_bytes` that jobs share."""
+
+    gpu_uuid: str
+    memory_bytes: int | None = None
+    capacity_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Reservation:
-    """A GPU that an attempt holds alone."""
+    """A share of a GPU that an attempt holds; `ends_by` is when the job's time limit, if any, frees it."""
 
     gpu_uuid: str
     job_id: int
     attempt: int
+    memory_bytes: int | None
+    ends_by: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the placement must know of a waiting job: a few columns, since there may be many."""
+
+    job_id: int
+    priority: int
+    gpus: int
+    gpu_memory_bytes: int | None
+    gpu_model: str | None
+    cpus: float | None
+    time_s: int | None
+    image: str | None
+    image_digest: str | None
+    requirements_hash: str | None
+    waiting_for: str | None
+    attempt_id: int | None
+    """The open attempt when the job's image had to be made before it could be placed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The decision to try a job again: not before a time (Unix seconds), and why, for its history."""
+
+    not_before: float
+    text: str

@@ -15,9 +15,11 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    model_validator,
 )
 
 from appliance.errors import InvalidRequest
+from appliance.jobs.reason import NEVER_RETRIED, Reason
 from appliance.validation import first_reason, unknown_name
 
 _SIZE = re.compile(r"(?P<number>\d{1,15}(\.\d{1,9})?)\s*(?P<unit>[KMGT]?)(i?B)?", re.IGNORECASE)
@@ -88,11 +90,38 @@ def _check_argument(argument: str) -> str:
     return argument
 
 
+def _check_model(model: str) -> str:
+    if not model.strip() or not model.isprintable():
+        raise ValueError('must be a part of a card\'s name, such as "GTX 1070"')
+    return model.strip()
+
+
+def _check_file(path: str) -> str:
+    if path and (path.startswith("/") or ".." in PurePosixPath(path).parts or not path.isprintable()):
+        raise ValueError("must be a file in the job's code, such as requirements.txt")
+    return path
+
+
+def _check_secret(name: str) -> str:
+    _check_env({name: ""})
+    return name
+
+
+def _check_retried(reason: Reason) -> Reason:
+    if reason in NEVER_RETRIED:
+        raise ValueError(f"cannot be {reason}, after which nothing is left to try")
+    return reason
+
+
 Argument = Annotated[str, StringConstraints(max_length=32_768), AfterValidator(_check_argument)]
 Name = Annotated[str, AfterValidator(_check_name)]
 ImageName = Annotated[str, AfterValidator(_check_image)]
 Size = Annotated[int, BeforeValidator(parse_size)]
 Duration = Annotated[int, BeforeValidator(parse_duration)]
+GpuModel = Annotated[str, StringConstraints(max_length=100), AfterValidator(_check_model)]
+CodeFile = Annotated[str, StringConstraints(max_length=255), AfterValidator(_check_file)]
+SecretName = Annotated[str, StringConstraints(max_length=100), AfterValidator(_check_secret)]
+RetriedReason = Annotated[Reason, AfterValidator(_check_retried)]
 
 
 class JobSpec(BaseModel):
@@ -105,7 +134,16 @@ class JobSpec(BaseModel):
     )
     name: Name | None = Field(None, description="what the job is called in lists")
     image: ImageName | None = Field(None, description="image to run in; the box has a default")
-    gpus: int = Field(0, ge=0, le=1024, description="GPUs the job gets for itself alone")
+    gpus: int = Field(0, ge=0, le=1024, description="GPUs the job gets; for itself alone without gpu_memory")
+    gpu_memory: Size | None = Field(
+        None,
+        ge=_SMALLEST_MEMORY_BYTES,
+        le=_LARGEST_MEMORY_BYTES,
+        description="memory it needs of each GPU, in bytes or as 6G; it then shares the cards",
+    )
+    gpu_model: GpuModel | None = Field(
+        None, description='part of the name of the card it wants, as "GTX 1070"'
+    )
     cpus: float | None = Field(None, gt=0, le=1024, description="cores the job may use")
     memory: Size | None = Field(
         None,
@@ -120,10 +158,37 @@ class JobSpec(BaseModel):
         description="limit in seconds or as 2h, after which the job is stopped",
     )
     priority: int = Field(0, ge=-1000, le=1000, description="higher starts first")
+    retries: int = Field(0, ge=0, le=100, description="times it is tried again after a fault of the box")
+    retry_on: tuple[RetriedReason, ...] = Field(
+        (), max_length=20, description="further reasons to try again for, such as user_error"
+    )
+    requeue: bool = Field(default=True, description="start it again after the box restarted while it ran")
+    requirements: CodeFile | None = Field(
+        None,
+        description="file in the code that lists Python packages; requirements.txt or pyproject.toml is found"
+        " by itself, an empty name installs nothing",
+    )
+    secrets: tuple[SecretName, ...] = Field(
+        (), max_length=100, description="secrets of yours that the job gets as environment variables"
+    )
     data: tuple[Name, ...] = Field((), max_length=32, description="data sets to mount at /data/<name>")
     env: Annotated[dict[str, str], AfterValidator(_check_env)] = Field(
         default_factory=dict, max_length=200, description="environment variables"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_gpu_when_only_described(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("gpus") is None:
+            described = values.get("gpu_memory") is not None or values.get("gpu_model") is not None
+            return {**values, "gpus": 1 if described else 0}
+        return values
+
+    @model_validator(mode="after")
+    def _no_gpu_undescribed(self) -> JobSpec:
+        if self.gpus == 0 and (self.gpu_memory or self.gpu_model):
+            raise ValueError("gpus is 0, yet gpu_memory or gpu_model is given; leave one out")
+        return self
 
     @property
     def title(self) -> str:
@@ -151,6 +216,8 @@ def _describe(error: ValidationError) -> str:
     first: Any = error.errors()[0]
     if first["type"] == "missing":
         return f"The job has no {first['loc'][0]}. Give one, such as: command: [python3, train.py]"
+    if not first["loc"]:
+        return f"The job cannot be as asked for: {first_reason(error)}."
     field, value = first["loc"][0], first["input"]
     if isinstance(value, str | int | float):
         return f"{field}: {value!r:.60} {first_reason(error)}."

@@ -1,7 +1,7 @@
-"""JobStore: the SQL of jobs, attempts, reservations, events and the box.
+"""JobStore: the SQL of jobs, attempts, reservations and events.
 
-Only the scheduler changes a job's state. The web process adds jobs and leaves intents (cancel); both are
-single statements, so no process ever waits for another's decision.
+Only the scheduler changes a job's state. The web process adds jobs and leaves intents (cancel, retry); all
+are single statements, so no process ever waits for another's decision.
 """
 
 from __future__ import annotations
@@ -9,34 +9,49 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Collection, Sequence
-
-from pydantic import TypeAdapter
+from collections.abc import Collection, Mapping, Sequence
 
 from appliance.database import Connection, Database, Row, UniqueViolation
 from appliance.errors import NotFound
-from appliance.jobs.box import Box
+from appliance.jobs.box import Quarantine
 from appliance.jobs.job import (
     TRANSITIONS,
+    Again,
     Attempt,
     Event,
     Job,
     JobState,
-    Outcome,
-    Reason,
+    Request,
     Reservation,
+    Share,
     Verdict,
 )
+from appliance.jobs.reason import Outcome, Reason
 from appliance.jobs.spec import JobSpec
 from appliance.users.user import User
 
-_BOX = TypeAdapter(Box)
 _JOBS = "SELECT job.*, user.name AS owner FROM job JOIN user ON user.id = job.owner_id"
 
 _PAGE_OF_JOBS = _JOBS + (  # noqa: S608  constants only
     " WHERE job.state IN (SELECT value FROM json_each(:states))"
     " AND (:owner IS NULL OR job.owner_id = :owner) AND (:before IS NULL OR job.id < :before)"
     " ORDER BY job.id DESC LIMIT :limit"
+)
+
+_REQUEST = (
+    "SELECT job.id, job.priority, json_extract(spec, '$.gpus'), json_extract(spec, '$.gpu_memory'),"
+    " json_extract(spec, '$.gpu_model'), json_extract(spec, '$.cpus'), json_extract(spec, '$.time'),"
+    " json_extract(spec, '$.image'), job.image_digest, requirements_hash, waiting_for,"
+)
+_QUEUE = (
+    _REQUEST + " NULL FROM job WHERE state = 'pending' AND (json_extract(spec, '$.gpus') > 0) = {gpus}"
+    " AND cancel_requested_by IS NULL AND not_before <= :now ORDER BY priority DESC, id LIMIT :limit"
+)
+_QUEUE_OF_GPUS, _QUEUE_OF_CPUS = _QUEUE.format(gpus=1), _QUEUE.format(gpus=0)
+_UNPLACED = (
+    _REQUEST + " attempt.id FROM attempt JOIN job ON job.id = attempt.job_id"
+    " WHERE attempt.finished_at IS NULL AND attempt.placed_at IS NULL AND attempt.image_digest IS NOT NULL"
+    " AND job.state = 'starting' AND (json_extract(spec, '$.gpus') > 0) = :gpus"
 )
 
 
@@ -48,19 +63,29 @@ class JobStore:
 
     # Jobs
 
-    def add(self, spec: JobSpec, owner: User, snapshot: str | None, git_commit: str | None) -> Job:
+    def add(
+        self,
+        spec: JobSpec,
+        owner: User,
+        snapshot: str | None,
+        git_commit: str | None,
+        git_diff: str | None = None,
+        requirements_hash: str | None = None,
+    ) -> Job:
         """Record a new pending job; once this returns, the job is never lost."""
         now = time.time()
         with self._database.transaction() as connection:
             job_id = connection.execute(
-                "INSERT INTO job (owner_id, spec, priority, snapshot, git_commit, state, submitted_at)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO job (owner_id, spec, priority, snapshot, git_commit, git_diff,"
+                " requirements_hash, state, submitted_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     owner.id,
                     spec.model_dump_json(),
                     spec.priority,
                     snapshot,
                     git_commit,
+                    git_diff,
+                    requirements_hash,
                     JobState.PENDING,
                     now,
                 ),
@@ -89,18 +114,40 @@ class JobStore:
         )
         return tuple(_job(row) for row in rows)
 
-    def pending(self) -> tuple[Job, ...]:
-        """Return the pending jobs in the order in which they may start: priority, then age."""
+    def waiting(self, owner_id: int | None = None, limit: int = 50) -> tuple[Job, ...]:
+        """Return pending jobs of one owner or all in the order in which they may start, at most `limit`."""
         rows = self._database.rows(
-            _JOBS + " WHERE job.state = 'pending' ORDER BY job.priority DESC, job.id LIMIT 1000"
+            _JOBS + " WHERE job.state = 'pending' AND (:owner IS NULL OR job.owner_id = :owner)"
+            " ORDER BY job.priority DESC, job.id LIMIT :limit",
+            {"owner": owner_id, "limit": limit},
         )
         return tuple(_job(row) for row in rows)
 
-    def pending_cancelled(self) -> tuple[Job, ...]:
-        """Return the pending jobs that somebody has asked to cancel."""
+    def queue(self, *, gpus: bool, limit: int) -> tuple[Request, ...]:
+        """Return what waits for a place, in the order in which it may start: priority, then age.
+
+        With `gpus` the jobs that want cards, without it the others; at most `limit`, and none that is to be
+        tried again only later or whose image is still being made.
+        """
         rows = self._database.rows(
-            _JOBS + " WHERE job.state = 'pending' AND job.cancel_requested_by IS NOT NULL"
+            _QUEUE_OF_GPUS if gpus else _QUEUE_OF_CPUS, {"now": time.time(), "limit": limit}
         )
+        unplaced = self._database.rows(_UNPLACED, {"gpus": gpus})
+        requests = [_request(row) for row in (*rows, *unplaced)]
+        if unplaced:
+            requests.sort(key=lambda request: (-request.priority, request.job_id))
+        return tuple(requests[:limit])
+
+    def to_cancel(self) -> tuple[Job, ...]:
+        """Return the unfinished jobs that somebody has asked to cancel."""
+        rows = self._database.rows(
+            _JOBS + " WHERE job.cancel_requested_by IS NOT NULL AND job.state <> 'finished'"
+        )
+        return tuple(_job(row) for row in rows)
+
+    def to_retry(self) -> tuple[Job, ...]:
+        """Return the jobs that somebody has asked to run again."""
+        rows = self._database.rows(_JOBS + " WHERE job.retry_requested_by IS NOT NULL")
         return tuple(_job(row) for row in rows)
 
     def active(self) -> tuple[tuple[Job, Attempt], ...]:
@@ -131,29 +178,87 @@ class JobStore:
                 == 1
             )
 
+    def request_retry(self, job_id: int, by: User) -> bool:
+        """Leave the wish that a finished job runs again; False when it is not finished."""
+        with self._database.transaction() as connection:
+            return (
+                connection.execute(
+                    "UPDATE job SET retry_requested_by = ? WHERE id = ? AND state = 'finished'",
+                    (by.name, job_id),
+                ).rowcount
+                == 1
+            )
+
     # Changes of state, by the scheduler alone
 
-    def start(self, job: Job, gpu_uuids: Sequence[str], boot_id: str) -> Attempt | None:
+    def start(
+        self, job_id: int, shares: Sequence[Share], boot_id: str, image_digest: str | None = None
+    ) -> Attempt | None:
         """Open an attempt and reserve its GPUs, all in one transaction.
 
         Returns None, with nothing changed, when the job is no longer pending or a GPU is taken.
         """
-        on = f" on {', '.join(gpu_uuids)}" if gpu_uuids else ""
+        on = f" on {', '.join(share.gpu_uuid for share in shares)}" if shares else ""
         try:
             with self._database.transaction() as connection:
-                if not _move(connection, job.id, JobState.STARTING, f"attempt started{on}"):
+                if not _move(connection, job_id, JobState.STARTING, f"attempt started{on}"):
                     return None
-                _open_attempt(connection, job.id, gpu_uuids, boot_id)
+                attempt_id = _open_attempt(connection, job_id, boot_id, image_digest, time.time())
+                _reserve(connection, attempt_id, shares)
         except UniqueViolation:
             return None
-        return self.attempts(job.id)[-1]
+        return self.attempts(job_id)[-1]
+
+    def begin_image(self, job_id: int, boot_id: str, text: str) -> Attempt | None:
+        """Open an attempt that has no place yet, since its image must be made first.
+
+        Returns None when the job is no longer pending.
+        """
+        with self._database.transaction() as connection:
+            if not _move(connection, job_id, JobState.STARTING, text):
+                return None
+            _open_attempt(connection, job_id, boot_id, image_digest=None, placed_at=None)
+        return self.attempts(job_id)[-1]
+
+    def record_image(self, attempt: Attempt, image_digest: str) -> None:
+        """Record that the image of an attempt without place is there, so that it can be placed."""
+        with self._database.transaction() as connection:
+            connection.execute("UPDATE attempt SET image_digest = ? WHERE id = ?", (image_digest, attempt.id))
+            connection.execute(
+                _ADD_EVENT, (attempt.job_id, time.time(), JobState.STARTING, "its image is ready")
+            )
+
+    def place(self, attempt_id: int, shares: Sequence[Share]) -> Attempt | None:
+        """Reserve the GPUs of an attempt whose image is ready.
+
+        Returns None, with nothing changed, when the job is being stopped or a GPU is taken.
+        """
+        try:
+            with self._database.transaction() as connection:
+                placed = connection.execute(
+                    "UPDATE attempt SET placed_at = ? WHERE id = ? AND placed_at IS NULL"
+                    " AND finished_at IS NULL"
+                    " AND EXISTS (SELECT 1 FROM job WHERE job.id = job_id AND job.state = 'starting')",
+                    (time.time(), attempt_id),
+                ).rowcount
+                if placed == 0:
+                    return None
+                _reserve(connection, attempt_id, shares)
+                connection.execute(
+                    "UPDATE job SET waiting_for = NULL WHERE id = (SELECT job_id FROM attempt WHERE id = ?)",
+                    (attempt_id,),
+                )
+        except UniqueViolation:
+            return None
+        row = self._database.row("SELECT * FROM attempt WHERE id = ?", (attempt_id,))
+        return _attempt(row) if row else None
 
     def record_running(self, attempt: Attempt, started_at: float, image_digest: str) -> bool:
         """Record that the container runs; False when the job is being stopped already."""
         with self._database.transaction() as connection:
             connection.execute(
-                "UPDATE attempt SET started_at = COALESCE(started_at, ?) WHERE id = ?",
-                (started_at, attempt.id),
+                "UPDATE attempt SET started_at = COALESCE(started_at, ?), image_digest = ? WHERE id = ?",
+                (started_at, image_digest, attempt.id),
             )
             connection.execute(
                 "UPDATE job SET started_at = COALESCE(started_at, ?), image_digest = ? WHERE id = ?",
@@ -169,16 +274,38 @@ class JobStore:
             connection.execute("UPDATE job SET stop_reason = ? WHERE id = ?", (reason, job_id))
         return True
 
-    def finish(self, attempt: Attempt, verdict: Verdict, finished_at: float) -> bool:
-        """End attempt and job and free the GPUs, all in one transaction; False when it was ended before."""
+    def finish(
+        self,
+        attempt: Attempt,
+        verdict: Verdict,
+        finished_at: float,
+        again: Again | None = None,
+        quarantined: Sequence[Quarantine] = (),
+    ) -> bool:
+        """End the attempt and free its GPUs, all in one transaction; False when it was ended before.
+
+        The job ends with it, or with `again` waits for its next attempt, unless it was told to stop.
+        GPUs in `quarantined` are freed into quarantine.
+        """
         with self._database.transaction() as connection:
             closed = connection.execute(
-                "UPDATE attempt SET finished_at = ?, outcome = ?, reason = ?, exit_code = ?"
-                " WHERE id = ? AND finished_at IS NULL",
-                (finished_at, verdict.outcome, verdict.reason, verdict.exit_code, attempt.id),
+                "UPDATE attempt SET finished_at = ?, outcome = ?, reason = ?, message = ?, advice = ?,"
+                " evidence = ?, exit_code = ? WHERE id = ? AND finished_at IS NULL",
+                (finished_at, *_verdict_values(verdict), attempt.id),
             ).rowcount
             connection.execute("DELETE FROM reservation WHERE attempt_id = ?", (attempt.id,))
-            return closed == 1 and _end(connection, attempt.job_id, verdict, finished_at)
+            connection.executemany(_ADD_QUARANTINE, [_quarantine_values(entry) for entry in quarantined])
+            if closed == 0:
+                return False
+            if again and _requeue(connection, attempt.job_id, again, verdict):
+                return True
+            return _end(connection, attempt.job_id, verdict, finished_at)
+
+    def retry(self, job: Job) -> bool:
+        """Let a finished job wait for another attempt, as somebody has asked."""
+        with self._database.transaction() as connection:
+            by = job.retry_requested_by
+            return _requeue(connection, job.id, Again(0.0, f"asked to run again by {by}"), None)
 
     def finish_pending(self, job_id: int, verdict: Verdict) -> bool:
         """End a job that never started; False when it has started meanwhile."""
@@ -188,13 +315,14 @@ class JobStore:
             ).fetchone()
             return bool(is_pending) and _end(connection, job_id, verdict, time.time())
 
-    def set_waiting_for(self, job: Job, reason: str) -> None:
-        """Record why a pending job waits, when that has changed."""
-        if job.waiting_for == reason:
+    def set_waiting_for(self, reasons: Mapping[int, str | None]) -> None:
+        """Record why jobs wait that have no place yet, by their ids."""
+        if not reasons:
             return
         with self._database.transaction() as connection:
-            connection.execute(
-                "UPDATE job SET waiting_for = ? WHERE id = ? AND state = 'pending'", (reason, job.id)
+            connection.executemany(
+                "UPDATE job SET waiting_for = ? WHERE id = ? AND state IN ('pending', 'starting')",
+                [(reason, job_id) for job_id, reason in reasons.items()],
             )
 
     # Attempts, events, reservations
@@ -210,41 +338,25 @@ class JobStore:
         return tuple(Event(row["at"], JobState(row["state"]), row["text"]) for row in rows)
 
     def reservations(self) -> tuple[Reservation, ...]:
-        """Return which attempt holds which GPU."""
+        """Return which attempt holds which share of a GPU."""
         rows = self._database.rows(
-            "SELECT gpu_uuid, job_id, number FROM reservation JOIN attempt ON attempt.id = attempt_id"
+            "SELECT gpu_uuid, memory_bytes, attempt.job_id, attempt.number,"
+            " attempt.started_at + json_extract(job.spec, '$.time') AS ends_by"
+            " FROM reservation JOIN attempt ON attempt.id = attempt_id JOIN job ON job.id = attempt.job_id"
         )
-        return tuple(Reservation(row["gpu_uuid"], row["job_id"], row["number"]) for row in rows)
-
-    # The box
-
-    def box(self) -> Box | None:
-        """Return what the scheduler last saw of the box; None before its first look."""
-        row = self._database.row("SELECT value FROM box WHERE fact = 'box'")
-        return _BOX.validate_json(row["value"]) if row else None
-
-    def set_box(self, box: Box) -> None:
-        """Record what the scheduler sees, when it differs from what was seen before."""
-        value = _BOX.dump_json(box).decode()
-        row = self._database.row("SELECT value FROM box WHERE fact = 'box'")
-        if row and row["value"] == value:
-            return
-        with self._database.transaction() as connection:
-            connection.execute("INSERT OR REPLACE INTO box (fact, value) VALUES ('box', ?)", (value,))
-
-    def store_id(self) -> str:
-        """Return what names this store for good; its containers bear it."""
-        with self._database.transaction() as connection:
-            connection.execute(
-                "INSERT OR IGNORE INTO box (fact, value) VALUES ('store_id', ?)", (secrets.token_hex(8),)
-            )
-            return str(connection.execute("SELECT value FROM box WHERE fact = 'store_id'").fetchone()[0])
+        return tuple(
+            Reservation(row["gpu_uuid"], row["job_id"], row["number"], row["memory_bytes"], row["ends_by"])
+            for row in rows
+        )
 
     def version(self) -> int:
         """Return a number that changes when another process has changed something."""
         return self._database.version()
 
 
+_ADD_QUARANTINE = (
+    "INSERT OR IGNORE INTO quarantine (gpu_uuid, cause, reason, boot_id, since) VALUES (?, ?, ?, ?, ?)"
+)
 _ADD_EVENT = "INSERT INTO event (job_id, at, state, text) VALUES (?, ?, ?, ?)"
 
 
@@ -263,31 +375,67 @@ def _move(connection: Connection, job_id: int, state: JobState, text: str, at: f
 
 def _end(connection: Connection, job_id: int, verdict: Verdict, finished_at: float) -> bool:
     connection.execute(
-        "UPDATE job SET outcome = ?, reason = ?, message = ?, evidence = ?, exit_code = ?, finished_at = ?"
-        " WHERE id = ? AND state <> 'finished'",
-        (
-            verdict.outcome,
-            verdict.reason,
-            verdict.message,
-            json.dumps(verdict.evidence),
-            verdict.exit_code,
-            finished_at,
-            job_id,
-        ),
+        "UPDATE job SET outcome = ?, reason = ?, message = ?, advice = ?, evidence = ?, exit_code = ?,"
+        " finished_at = ? WHERE id = ? AND state <> 'finished'",
+        (*_verdict_values(verdict), finished_at, job_id),
     )
     return _move(connection, job_id, JobState.FINISHED, verdict.message, finished_at)
 
 
-def _open_attempt(connection: Connection, job_id: int, gpu_uuids: Sequence[str], boot_id: str) -> None:
-    attempt_id = connection.execute(
-        "INSERT INTO attempt (job_id, number, gpu_uuids, boot_id, created_at)"
-        " SELECT ?, 1 + COUNT(*), ?, ?, ? FROM attempt WHERE job_id = ?",
-        (job_id, json.dumps(list(gpu_uuids)), boot_id, time.time(), job_id),
-    ).lastrowid
-    connection.executemany(
-        "INSERT INTO reservation (gpu_uuid, attempt_id) VALUES (?, ?)",
-        [(uuid, attempt_id) for uuid in gpu_uuids],
+def _requeue(connection: Connection, job_id: int, again: Again, verdict: Verdict | None) -> bool:
+    """Let the job wait again as if it had never run; its attempts keep what is known of them."""
+    text = f"{verdict.message}; {again.text}" if verdict else again.text
+    if not _move(connection, job_id, JobState.PENDING, text):
+        return False
+    connection.execute(
+        "UPDATE job SET outcome = NULL, reason = NULL, message = NULL, advice = '', evidence = '[]',"
+        " exit_code = NULL, started_at = NULL, finished_at = NULL, stop_reason = NULL,"
+        " cancel_requested_by = CASE WHEN ? THEN cancel_requested_by END, retry_requested_by = NULL,"
+        " not_before = ? WHERE id = ?",
+        (verdict is not None, again.not_before, job_id),
     )
+    return True
+
+
+def _open_attempt(
+    connection: Connection, job_id: int, boot_id: str, image_digest: str | None, placed_at: float | None
+) -> int:
+    attempt_id = connection.execute(
+        "INSERT INTO attempt (job_id, number, token, gpu_uuids, boot_id, created_at, placed_at, image_digest)"
+        " SELECT ?, 1 + COUNT(*), ?, '[]', ?, ?, ?, ? FROM attempt WHERE job_id = ?",
+        (job_id, secrets.token_hex(8), boot_id, time.time(), placed_at, image_digest, job_id),
+    ).lastrowid
+    return int(attempt_id or 0)
+
+
+def _reserve(connection: Connection, attempt_id: int, shares: Sequence[Share]) -> None:
+    connection.executemany(
+        "INSERT INTO reservation (gpu_uuid, attempt_id, memory_bytes, capacity_bytes) VALUES (?, ?, ?, ?)",
+        [(share.gpu_uuid, attempt_id, share.memory_bytes, share.capacity_bytes) for share in shares],
+    )
+    connection.execute(
+        "UPDATE attempt SET gpu_uuids = ? WHERE id = ?",
+        (json.dumps([share.gpu_uuid for share in shares]), attempt_id),
+    )
+
+
+def _verdict_values(verdict: Verdict) -> tuple[object, ...]:
+    return (
+        verdict.outcome,
+        verdict.reason,
+        verdict.message,
+        verdict.advice,
+        json.dumps(verdict.evidence),
+        verdict.exit_code,
+    )
+
+
+def _quarantine_values(entry: Quarantine) -> tuple[object, ...]:
+    return (entry.gpu_uuid, entry.cause, entry.reason, entry.boot_id, entry.since)
+
+
+def _request(row: Row) -> Request:
+    return Request(*row)
 
 
 def _job(row: Row) -> Job:
@@ -298,6 +446,8 @@ def _job(row: Row) -> Job:
         spec=JobSpec.model_validate_json(row["spec"]),
         snapshot=row["snapshot"],
         git_commit=row["git_commit"],
+        git_diff=row["git_diff"],
+        requirements_hash=row["requirements_hash"],
         state=JobState(row["state"]),
         waiting_for=row["waiting_for"],
         stop_reason=Reason(row["stop_reason"]) if row["stop_reason"] else None,
@@ -307,6 +457,8 @@ def _job(row: Row) -> Job:
         started_at=row["started_at"],
         finished_at=row["finished_at"],
         cancel_requested_by=row["cancel_requested_by"],
+        retry_requested_by=row["retry_requested_by"],
+        not_before=row["not_before"],
     )
 
 
@@ -319,6 +471,7 @@ def _verdict(row: Row) -> Verdict | None:
         row["message"],
         tuple(json.loads(row["evidence"])),
         row["exit_code"],
+        row["advice"],
     )
 
 
@@ -327,12 +480,13 @@ def _attempt(row: Row) -> Attempt:
         id=row["id"],
         job_id=row["job_id"],
         number=row["number"],
+        token=row["token"],
         gpu_uuids=tuple(json.loads(row["gpu_uuids"])),
         boot_id=row["boot_id"],
         created_at=row["created_at"],
+        placed_at=row["placed_at"],
         started_at=row["started_at"],
         finished_at=row["finished_at"],
-        outcome=Outcome(row["outcome"]) if row["outcome"] else None,
-        reason=Reason(row["reason"]) if row["reason"] else None,
-        exit_code=row["exit_code"],
+        image_digest=row["image_digest"],
+        verdict=_verdict(row),
     )

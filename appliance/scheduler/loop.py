@@ -10,16 +10,17 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from appliance.config import Settings
 from appliance.containers.docker_engine import DockerEngine
 from appliance.executors.local import LocalExecutor, boot_id
 from appliance.jobs.box import Box
-from appliance.jobs.job import Job, JobState, Reason
+from appliance.jobs.job import Job, JobState
+from appliance.jobs.reason import Reason
 from appliance.jobs.verdict import cancelled_before_start
 from appliance.scheduler.lock import FILE_NAME, hold
-from appliance.scheduler.placement import Placement, Waiting, cores, place
+from appliance.scheduler.placement import Card, Placement, Plan, cores, plan
 from appliance.scheduler.survey import Surveyor
 from appliance.storage import Storage, open_storage
 
@@ -34,13 +35,16 @@ class Scheduler:
     """One scheduler on one store."""
 
     def __init__(self, settings: Settings, storage: Storage) -> None:
+        self._settings = settings
         self._jobs = storage.jobs
-        engine = DockerEngine(settings.engine, settings.gpus, storage.jobs.store_id())
+        self._box = storage.box
+        engine = DockerEngine(settings.engine, settings.gpus, storage.box.store_id())
         self._woken = threading.Event()
-        self._surveyor = Surveyor(storage.jobs, engine, settings)
+        self._surveyor = Surveyor(storage.jobs, storage.box, engine, settings)
         self._executor = LocalExecutor(storage, engine, settings, on_end=self._woken.set)
         self._boot_id = boot_id()
         self._stopping = False
+        self._waiting: dict[int, str] = {}
 
     def run(self) -> None:
         """Schedule until `stop`; containers run on after it."""
@@ -60,9 +64,9 @@ class Scheduler:
         if (box := self._surveyor.box) is None:
             return
         self._adopt_attempts(box)
-        self._cancel_pending()
-        self._stop_cancelled()
+        self._cancel()
         self._stop_overdue()
+        self._retry()
         self._start_next(box)
 
     def _tick_safely(self) -> None:
@@ -86,45 +90,68 @@ class Scheduler:
         for job, attempt in self._jobs.active():
             self._executor.watch(job, attempt, self._boot_id, box.memory_bytes)
 
-    def _cancel_pending(self) -> None:
-        for job in self._jobs.pending_cancelled():
-            if job.cancel_requested_by:
-                self._jobs.finish_pending(job.id, cancelled_before_start(job.cancel_requested_by))
+    def _cancel(self) -> None:
+        for job in self._jobs.to_cancel():
+            by = job.cancel_requested_by or ""
+            if job.state is JobState.PENDING:
+                self._jobs.finish_pending(job.id, cancelled_before_start(by))
+            elif job.state is not JobState.STOPPING:
+                self._stop(job, Reason.CANCELLED, f"cancelled by {by}")
 
-    def _stop_cancelled(self) -> None:
-        for job, attempt in self._jobs.active():
-            if job.cancel_requested_by and job.state is not JobState.STOPPING:
-                self._jobs.stop(job.id, Reason.CANCELLED, f"cancelled by {job.cancel_requested_by}")
-                self._executor.wake(attempt)
+    def _retry(self) -> None:
+        for job in self._jobs.to_retry():
+            self._jobs.retry(job)
 
     def _stop_overdue(self) -> None:
-        for job, attempt in self._jobs.active():
+        for job, _attempt in self._jobs.active():
             if job.state is JobState.RUNNING and _is_overdue(job.started_at, job.spec.time):
-                self._jobs.stop(job.id, Reason.TIME_LIMIT, "stopped at its time limit")
-                self._executor.wake(attempt)
+                self._stop(job, Reason.TIME_LIMIT, "stopped at its time limit")
+
+    def _stop(self, job: Job, reason: Reason, text: str) -> None:
+        if self._jobs.stop(job.id, reason, text):
+            self._executor.wake(job)
 
     def _start_next(self, box: Box) -> None:
-        pending = self._jobs.pending()
         if box.engine_error:
-            waiting = [Waiting(job, "the Docker engine, which does not answer") for job in pending]
-        else:
-            placements, waiting = self._place(pending, box)
-            for placement in placements:
-                self._start(placement, box)
-        for wait in waiting:
-            self._jobs.set_waiting_for(wait.job, wait.reason)
+            self._explain({}, dict.fromkeys(("gpus", "cpus"), "the Docker engine, which does not answer"))
+            return
+        plan = self._plan(box)
+        for placement in plan.placements:
+            self._start(placement, box)
+        self._explain(plan.waiting, plan.lanes)
 
-    def _place(self, pending: Sequence[Job], box: Box) -> tuple[list[Placement], list[Waiting]]:
-        taken = {reservation.gpu_uuid for reservation in self._jobs.reservations()}
-        free_gpus = [gpu for gpu in box.gpus if gpu.uuid not in taken]
+    def _plan(self, box: Box) -> Plan:
+        depth = self._settings.scheduler.backfill_depth
+        reservations = self._jobs.reservations()
+        cards = [
+            Card(gpu, tuple(held for held in reservations if held.gpu_uuid == gpu.uuid)) for gpu in box.gpus
+        ]
         on_cpus = [job for job, _ in self._jobs.active() if not job.spec.gpus]
-        used_cpus = sum(cores(job, box.cpus) for job in on_cpus)
-        return place(pending, free_gpus, box.cpus - used_cpus, box.cpus)
+        used_cpus = sum(cores(job.spec.cpus, box.cpus) for job in on_cpus)
+        return plan(
+            self._jobs.queue(gpus=True, limit=depth),
+            self._jobs.queue(gpus=False, limit=depth),
+            cards,
+            box.cpus - used_cpus,
+            box.cpus,
+            time.time(),
+        )
 
     def _start(self, placement: Placement, box: Box) -> None:
-        attempt = self._jobs.start(placement.job, placement.gpu_uuids, self._boot_id)
+        attempt = self._jobs.start(placement.request.job_id, placement.shares, self._boot_id)
         if attempt:
-            self._executor.watch(placement.job, attempt, self._boot_id, box.memory_bytes)
+            job = self._jobs.get(attempt.job_id)
+            self._executor.watch(job, attempt, self._boot_id, box.memory_bytes)
+
+    def _explain(self, waiting: Mapping[int, str], lanes: Mapping[str, str]) -> None:
+        """Record why jobs wait, where that has changed."""
+        changed: dict[int, str | None] = {
+            job_id: reason for job_id, reason in waiting.items() if self._waiting.get(job_id) != reason
+        }
+        changed |= {job_id: None for job_id in self._waiting if job_id not in waiting}
+        self._jobs.set_waiting_for(changed)
+        self._waiting = dict(waiting)
+        self._box.set_lanes(lanes)
 
 
 def run(settings: Settings) -> None:

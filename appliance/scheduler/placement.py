@@ -1,4 +1,4 @@
-"""Which pending jobs start now, and on what. Pure.
+"""Which waiting jobs start now, and on what. Pure.
 
 Jobs with GPUs and jobs without wait in two lanes, since they compete for different things: the former
 for cards, the latter for cores. In each lane the order is priority (high first), then age, and a job
@@ -8,74 +8,89 @@ that must wait is not overtaken, so it cannot starve.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from appliance.gpus.gpu import Gpu
-from appliance.jobs.job import Job
+from appliance.jobs.job import Request, Reservation, Share
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A GPU of the box: what jobs hold of it, and why it is not given away if it is not."""
+
+    gpu: Gpu
+    reservations: tuple[Reservation, ...] = ()
+    withheld: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
     """A job that can start now, with the GPUs it gets."""
 
-    job: Job
-    gpu_uuids: tuple[str, ...]
+    request: Request
+    shares: tuple[Share, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """A job that must wait, and for what."""
+class Plan:
+    """What starts now, and why the rest waits.
 
-    job: Job
-    reason: str
-
-
-def place(
-    pending: Sequence[Job], free_gpus: Sequence[Gpu], free_cpus: float, all_cpus: float
-) -> tuple[list[Placement], list[Waiting]]:
-    """Return what starts now and why the rest waits; `pending` is in order of priority, then age.
-
-    `free_cpus` are the cores of `all_cpus` that no running job without GPU holds.
+    `waiting` has the reasons of single jobs by their ids; `lanes` the reason of all others of a lane, by
+    "gpus" and "cpus".
     """
-    on_gpus = _place_on_gpus([job for job in pending if job.spec.gpus], free_gpus)
-    on_cpus = _place_on_cpus([job for job in pending if not job.spec.gpus], free_cpus, all_cpus)
-    return on_gpus[0] + on_cpus[0], on_gpus[1] + on_cpus[1]
+
+    placements: list[Placement] = field(default_factory=list)
+    waiting: dict[int, str] = field(default_factory=dict)
+    lanes: dict[str, str] = field(default_factory=dict)
 
 
-def cores(job: Job, all_cpus: float) -> float:
+def plan(
+    on_gpus: Sequence[Request],
+    on_cpus: Sequence[Request],
+    cards: Sequence[Card],
+    free_cpus: float,
+    all_cpus: float,
+    now: float,  # noqa: ARG001
+) -> Plan:
+    """Return what starts now and why the rest waits; the requests are in order of priority, then age.
+
+    `free_cpus` are the cores of `all_cpus` that no running job without GPU holds; `now` is Unix seconds.
+    """
+    result = Plan()
+    _plan_gpus(on_gpus, cards, result)
+    _plan_cpus(on_cpus, free_cpus, all_cpus, result)
+    return result
+
+
+def cores(cpus: float | None, all_cpus: float) -> float:
     """Return the cores that a job without GPU holds: what it asks for, else all of them."""
-    return min(job.spec.cpus or all_cpus, all_cpus)
+    return min(cpus or all_cpus, all_cpus)
 
 
-def _place_on_gpus(jobs: Sequence[Job], free: Sequence[Gpu]) -> tuple[list[Placement], list[Waiting]]:
-    left = sorted(free, key=lambda gpu: gpu.index)
-    placed: list[Placement] = []
-    for position, job in enumerate(jobs):
-        if job.spec.gpus > len(left):
-            return placed, _queue(jobs[position:], _missing(job.spec.gpus, "GPU", len(left)))
-        placed.append(Placement(job, tuple(gpu.uuid for gpu in left[: job.spec.gpus])))
-        left = left[job.spec.gpus :]
-    return placed, []
+def _plan_gpus(requests: Sequence[Request], cards: Sequence[Card], result: Plan) -> None:
+    left = [card.gpu for card in cards if not card.reservations and not card.withheld]
+    left.sort(key=lambda gpu: gpu.index)
+    for request in requests:
+        if request.gpus > len(left):
+            _wait(result, "gpus", request, _missing(request.gpus, "GPU", len(left)))
+            return
+        result.placements.append(Placement(request, tuple(Share(gpu.uuid) for gpu in left[: request.gpus])))
+        left = left[request.gpus :]
 
 
-def _place_on_cpus(
-    jobs: Sequence[Job], free: float, all_cpus: float
-) -> tuple[list[Placement], list[Waiting]]:
-    placed: list[Placement] = []
-    for position, job in enumerate(jobs):
-        wanted = cores(job, all_cpus)
+def _plan_cpus(requests: Sequence[Request], free: float, all_cpus: float, result: Plan) -> None:
+    for request in requests:
+        wanted = cores(request.cpus, all_cpus)
         if wanted > free:
-            return placed, _queue(jobs[position:], _missing(wanted, "core", free))
-        placed.append(Placement(job, ()))
+            _wait(result, "cpus", request, _missing(wanted, "core", free))
+            return
+        result.placements.append(Placement(request, ()))
         free -= wanted
-    return placed, []
 
 
-def _queue(jobs: Sequence[Job], missing: str) -> list[Waiting]:
-    """Return the reasons of a lane whose first job waits for what is missing."""
-    head = jobs[0]
-    behind = [Waiting(job, f"job {head.id}, which is ahead and waits for {missing}") for job in jobs[1:]]
-    return [Waiting(head, missing), *behind]
+def _wait(result: Plan, lane: str, head: Request, missing: str) -> None:
+    result.waiting[head.job_id] = missing
+    result.lanes[lane] = f"job {head.job_id}, which is ahead and waits for {missing}"
 
 
 def _missing(wanted: float, noun: str, free: float) -> str:

@@ -16,6 +16,7 @@ from appliance.containers.engine import ContainerEngine, EngineUnavailable
 from appliance.gpus.inventory import Inventory
 from appliance.gpus.nvml import NvmlDriver
 from appliance.jobs.box import Box
+from appliance.jobs.box_store import BoxStore
 from appliance.jobs.store import JobStore
 from appliance.scheduler.reconciler import remove_leftovers
 
@@ -29,8 +30,9 @@ _KIB = 1024
 class Surveyor:
     """Looks at the box again and again, and records what it sees for the other processes."""
 
-    def __init__(self, jobs: JobStore, engine: ContainerEngine, settings: Settings) -> None:
+    def __init__(self, jobs: JobStore, box: BoxStore, engine: ContainerEngine, settings: Settings) -> None:
         self._jobs = jobs
+        self._store = box
         self._engine = engine
         self._cpus = settings.scheduler.cpus or float(len(os.sched_getaffinity(0)))
         self._interval_s = settings.scheduler.reconcile_seconds
@@ -51,8 +53,8 @@ class Surveyor:
     def _look_for_ever(self) -> None:
         while True:
             try:
-                self._box = self._look(self._box or self._jobs.box() or Box())
-                self._jobs.set_box(self._box)
+                self._box = self._look(self._box or self._store.box() or Box())
+                self._store.set_box(self._box)
             except Exception:
                 logger.exception("A look at the box failed; the next one tries again")
             self._looked.set()

@@ -77,7 +77,7 @@ def describe_api() -> Response:
 def box_json() -> BoxJson:
     """Return what is known of the box."""
     settings, storage = services().settings, services().storage
-    seen = storage.jobs.box()
+    seen = storage.box.box()
     known = seen or Box()
     return BoxJson(
         version=__version__,

@@ -80,7 +80,7 @@ def list_gpus() -> Response:
 
 def gpu_list(user: User) -> GpuList:
     """Return the exporter's readings with the jobs that hold the cards."""
-    found = _read_exporter() or _without_readings(services().storage.jobs.box())
+    found = _read_exporter() or _without_readings(services().storage.box.box())
     jobs = _jobs_by_gpu(services().storage)
     for gpu in found.gpus:
         job = jobs.get(gpu.uuid)

@@ -13,5 +13,5 @@ health = Blueprint("health", __name__)
 @health.get("/healthz")
 def healthz() -> Response:
     """Answer `ok` when the store can be read."""
-    services().storage.jobs.box()
+    services().storage.box.box()
     return jsonify(status="ok", version=__version__)

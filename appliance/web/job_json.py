@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
-from appliance.jobs.job import Attempt, Event, Job, JobState, Outcome, Reason
+from appliance.jobs.job import Attempt, Event, Job, JobState
+from appliance.jobs.reason import Outcome, Reason
 from appliance.jobs.store import JobStore
 from appliance.web.answers import Time, rfc3339
 
@@ -19,7 +20,11 @@ class AttemptJson(BaseModel):
     finished_at: Time | None
     outcome: Outcome | None
     reason: Reason | None
+    message: str | None = Field(description="how it ended, in a sentence")
+    advice: str = Field(description="what to do about it")
+    evidence: list[str] = Field(description="the lines and numbers that prove the reason")
     exit_code: int | None
+    image_digest: str | None
 
 
 class EventJson(BaseModel):
@@ -40,6 +45,7 @@ class JobSummary(BaseModel):
     outcome: Outcome | None
     reason: Reason | None
     message: str | None = Field(description="how it ended, in a sentence")
+    advice: str = Field(description="what to do about it")
     evidence: list[str] = Field(description="the lines and numbers that prove the reason")
     exit_code: int | None
     waiting_for: str | None = Field(description="why a pending job has not started")
@@ -101,6 +107,7 @@ def _facts(job: Job, attempts: tuple[Attempt, ...]) -> dict[str, object]:
         "outcome": verdict and verdict.outcome,
         "reason": verdict and verdict.reason,
         "message": verdict and verdict.message,
+        "advice": verdict.advice if verdict else "",
         "evidence": list(verdict.evidence) if verdict else [],
         "exit_code": verdict and verdict.exit_code,
         "waiting_for": job.waiting_for,
@@ -119,15 +126,20 @@ def _facts(job: Job, attempts: tuple[Attempt, ...]) -> dict[str, object]:
 
 
 def _attempt(attempt: Attempt) -> AttemptJson:
+    verdict = attempt.verdict
     return AttemptJson(
         number=attempt.number,
         gpu_uuids=list(attempt.gpu_uuids),
         created_at=rfc3339(attempt.created_at) or "",
         started_at=rfc3339(attempt.started_at),
         finished_at=rfc3339(attempt.finished_at),
-        outcome=attempt.outcome,
-        reason=attempt.reason,
-        exit_code=attempt.exit_code,
+        outcome=verdict and verdict.outcome,
+        reason=verdict and verdict.reason,
+        message=verdict and verdict.message,
+        advice=verdict.advice if verdict else "",
+        evidence=list(verdict.evidence) if verdict else [],
+        exit_code=verdict and verdict.exit_code,
+        image_digest=attempt.image_digest,
     )
 
 

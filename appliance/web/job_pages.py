@@ -103,7 +103,7 @@ def _log_view(directory: JobDirectory | None) -> LogView:
 
 
 def _gpu_names() -> dict[str, str]:
-    box = services().storage.jobs.box()
+    box = services().storage.box.box()
     return {gpu.uuid: _gpu_name(gpu) for gpu in box.gpus} if box else {}
 
 

@@ -27,6 +27,6 @@ def show_overview() -> str:
         box=box_json(),
         gpus=gpu_list(user),
         running=store.list(owner, ACTIVE, limit=_ROWS),
-        waiting=[job for job in store.pending() if owner is None or job.owner_id == owner][:_ROWS],
+        waiting=list(store.waiting(owner, _ROWS)),
         recent=store.list(owner, [JobState.FINISHED], limit=_RECENT),
     )

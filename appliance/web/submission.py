@@ -26,7 +26,7 @@ def submit(owner: User, values: object, code: BinaryIO | None, git_commit: str |
     """
     spec = _with_image(parse_spec(values))
     storage = services().storage
-    if reason := refusal(spec, storage.jobs.box()):
+    if reason := refusal(spec, storage.box.box()):
         raise InvalidRequest(reason)
     _check_data(spec.data, dataset_names())
     _check_commit(git_commit)

@@ -77,7 +77,7 @@ def chain_through_spud(settings: Settings, storage: Storage, snapshot: str) -> l
 
 def chain_raw(settings: Settings, storage: Storage, snapshot: str) -> tuple[list[float], list[float]]:
     """Return the seconds from the end of each container to the start of the next, and of the launches."""
-    engine = DockerEngine(settings.engine, settings.gpus, storage.jobs.store_id())
+    engine = DockerEngine(settings.engine, settings.gpus, storage.box.store_id())
     prepared = [prepare_raw(settings, storage, snapshot, number) for number in range(BATCH + 1)]
     launches, ended = [], []
     for arguments in prepared:

@@ -64,9 +64,9 @@ def test_result_is_printed_when_the_job_is_over(box: WebBox, spud: Spud) -> None
 
 
 def play_scheduler(box: WebBox) -> None:
-    while not box.storage.jobs.pending():
+    while not box.storage.jobs.waiting():
         time.sleep(0.02)
-    attempt = box.start(box.storage.jobs.pending()[0])
+    attempt = box.start(box.storage.jobs.waiting()[0])
     box.write(attempt, "transcript\n")
     (box.storage.job_directory(attempt).output / "result.json").write_text('{"steps": 10}')
     box.finish(attempt)
@@ -75,9 +75,9 @@ def play_scheduler(box: WebBox) -> None:
 @pytest.mark.usefixtures("_data")
 def test_failed_benchmark_has_no_result_and_its_jobs_exit_code(box: WebBox, spud: Spud) -> None:
     def play() -> None:
-        while not box.storage.jobs.pending():
+        while not box.storage.jobs.waiting():
             time.sleep(0.02)
-        box.finish(box.start(box.storage.jobs.pending()[0]), FAILED)
+        box.finish(box.start(box.storage.jobs.waiting()[0]), FAILED)
 
     threading.Thread(target=play, daemon=True).start()
     result = spud("bench", "rnn")

@@ -11,8 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from appliance.cli.main import main
-from appliance.jobs.job import Outcome, Reason, Verdict
+from appliance.jobs.job import Verdict
 from appliance.jobs.log import LogRecord
+from appliance.jobs.reason import Outcome, Reason
 from tests.cli.conftest import Spud
 from tests.web.box import STAMP, WebBox, process
 
@@ -23,7 +24,7 @@ def as_scheduler(box: WebBox, play: Callable[[WebBox], None]) -> None:
     """Play the scheduler's part as soon as there is a job."""
 
     def wait_and_play() -> None:
-        while not box.storage.jobs.pending():
+        while not box.storage.jobs.waiting():
             time.sleep(0.02)
         play(box)
 
@@ -31,7 +32,7 @@ def as_scheduler(box: WebBox, play: Callable[[WebBox], None]) -> None:
 
 
 def end(box: WebBox, outcome: Outcome, exit_code: int | None, text: str = "") -> None:
-    attempt = box.start(box.storage.jobs.pending()[0])
+    attempt = box.start(box.storage.jobs.waiting()[0])
     box.write(attempt, text)
     box.finish(attempt, Verdict(outcome, Reason.USER_ERROR, "It is over.", ("proof",), exit_code))
 
@@ -71,9 +72,9 @@ def test_log_is_on_stdout_and_all_else_on_stderr(box: WebBox, spud: Spud) -> Non
 @pytest.mark.usefixtures("script")
 def test_waiting_is_told_when_its_reason_changes(box: WebBox, spud: Spud) -> None:
     def play(box: WebBox) -> None:
-        job = box.storage.jobs.pending()[0]
+        job = box.storage.jobs.waiting()[0]
         for reason in ("the engine", "a GPU"):
-            box.storage.jobs.set_waiting_for(job, reason)
+            box.storage.jobs.set_waiting_for({job.id: reason})
             time.sleep(1.0)
             job = box.storage.jobs.get(job.id)
         end(box, Outcome.SUCCEEDED, 0)
@@ -102,7 +103,7 @@ def test_log_may_begin_at_its_tail(box: WebBox, spud: Spud, follow: tuple[str, .
 
 
 def test_log_of_a_job_that_waits_says_so(box: WebBox, spud: Spud) -> None:
-    box.storage.jobs.set_waiting_for(box.submit("ada"), "a GPU")
+    box.storage.jobs.set_waiting_for({box.submit("ada").id: "a GPU"})
     assert spud("logs", "1").stderr == "Job 1 waits: a GPU\n"
 
 

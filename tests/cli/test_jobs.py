@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.jobs.job import Outcome, Reason, Verdict
+from appliance.jobs.job import Verdict
+from appliance.jobs.reason import Outcome, Reason
 from tests.cli.conftest import Spud
 from tests.factories import make_gpu
 from tests.web.box import WebBox
@@ -77,7 +78,7 @@ def test_revoked_token_gets_one_sentence(box: WebBox, spud: Spud) -> None:
 
 def test_list_shows_why_a_job_waits(box: WebBox, spud: Spud) -> None:
     job = box.submit("ada", name="first")
-    box.storage.jobs.set_waiting_for(job, "1 GPU, of which 0 are free")
+    box.storage.jobs.set_waiting_for({job.id: "1 GPU, of which 0 are free"})
     rows = spud("list").stdout.splitlines()
     assert rows[0].split() == ["ID", "NAME", "OWNER", "STATE", "GPUS", "AGE", "RAN", "NOTE"]
     assert "pending" in rows[1]

@@ -7,9 +7,8 @@ import pytest
 from appliance.config import Settings
 from appliance.containers.arguments import ContainerArguments, container_arguments, passwd
 from appliance.jobs.directory import JobDirectory
-from appliance.jobs.job import Attempt
 from appliance.users.user import Role, User
-from tests.factories import make_job
+from tests.factories import make_attempt, make_job
 
 pytestmark = pytest.mark.unit
 
@@ -17,7 +16,7 @@ ADA = User(1, "ada", Role.USER, 1234, 1234, 0.0)
 
 
 def arguments(gpu_uuids: tuple[str, ...] = (), **values: object) -> ContainerArguments:
-    attempt = Attempt(1, 17, 2, gpu_uuids, "boot", 0.0, None, None, None, None, None)
+    attempt = make_attempt(17, 2, gpu_uuids=gpu_uuids)
     directory = JobDirectory.of(Path("/var/lib/spud"), 17, 2)
     return container_arguments(make_job(17, **values), attempt, ADA, directory, "spud/base", 1000, Settings())
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.jobs.job import Outcome, Reason
+from appliance.jobs.reason import Outcome, Reason
 from appliance.jobs.verdict import judge_exit
 
 pytestmark = pytest.mark.unit

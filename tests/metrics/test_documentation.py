@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from appliance.database import Database
+from appliance.jobs.job import Share
 from appliance.jobs.spec import parse_spec
 from appliance.jobs.store import JobStore
 from appliance.users.store import UserStore
@@ -29,7 +30,7 @@ def hold_a_gpu(path: Path) -> None:
     owner = UserStore(database).add("ada", Role.USER)
     store = JobStore(database)
     job = store.add(parse_spec({"command": ["true"]}), owner, snapshot=None, git_commit=None)
-    store.start(job, ["GPU-a"], boot_id="boot")
+    store.start(job.id, [Share("GPU-a")], boot_id="boot")
 
 
 def test_every_metric_is_documented_with_its_labels(exporter: Exporter, tmp_path: Path) -> None:

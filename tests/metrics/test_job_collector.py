@@ -6,6 +6,7 @@ import pytest
 
 from appliance.database import Database
 from appliance.errors import Unavailable
+from appliance.jobs.job import Share
 from appliance.jobs.spec import parse_spec
 from appliance.jobs.store import JobStore
 from appliance.metrics.job_collector import JobCollector
@@ -34,7 +35,7 @@ def test_jobs_are_counted_by_state(tmp_path: Path) -> None:
 
 def test_the_job_that_holds_a_gpu_is_told(tmp_path: Path) -> None:
     store = submit(tmp_path / "spud.db", count=1)
-    store.start(store.get(1), ["GPU-a"], boot_id="boot")
+    store.start(1, [Share("GPU-a")], boot_id="boot")
     assert Samples(JobCollector(tmp_path / "spud.db")).value("spud_gpu_job", uuid="GPU-a", job_id="1") == 1
 
 

@@ -84,7 +84,7 @@ class RunningBox:
         if "web" in self._processes:
             until(lambda: self.spud("list", check=False).returncode == 0, "the page answers")
         if "scheduler" in self._processes:
-            until(self.storage.jobs.box, "the scheduler has looked at the box")
+            until(self.storage.box.box, "the scheduler has looked at the box")
 
     def spud(self, *words: str, check: bool = True, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run the command as a signed-in user."""

@@ -18,8 +18,9 @@ from flask.testing import FlaskClient
 from appliance.config import Settings, load_settings
 from appliance.gpus.gpu import Gpu
 from appliance.jobs.box import Box, Image
-from appliance.jobs.job import Attempt, Job, Outcome, Reason, Verdict
+from appliance.jobs.job import Attempt, Job, Share, Verdict
 from appliance.jobs.log import LogRecord
+from appliance.jobs.reason import Outcome, Reason
 from appliance.storage import open_storage
 from appliance.users.user import Role
 from tests.factories import make_spec
@@ -52,13 +53,13 @@ class WebBox:
     def see(self, *gpus: Gpu, **facts: object) -> None:
         """Let the scheduler have looked at the box."""
         values = {"cpus": 2.0, "memory_bytes": 24 * 1024**3, "images": (IMAGE,), **facts}
-        self.storage.jobs.set_box(Box(gpus=gpus, **values))  # type: ignore[arg-type]
+        self.storage.box.set_box(Box(gpus=gpus, **values))  # type: ignore[arg-type]
 
     def submit(self, owner: str, **spec: object) -> Job:
         return self.storage.jobs.add(make_spec(**spec), self.storage.users.get(owner), None, None)
 
     def start(self, job: Job, *gpu_uuids: str) -> Attempt:
-        attempt = self.storage.jobs.start(job, gpu_uuids, "boot")
+        attempt = self.storage.jobs.start(job.id, [Share(uuid) for uuid in gpu_uuids], "boot", "sha256:1")
         assert attempt is not None
         directory = self.storage.job_directory(attempt)
         directory.output.mkdir(parents=True)
