@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,17 @@ class Gpu:
     compute_capability: str | None
     simulated: bool
     """The driver library is a test's simulation: there is no such card in the box."""
+    memory_reserved_bytes: int = 0
+    """What the driver keeps for itself; 0 where it does not tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class GpuProcess:
+    """A process that holds a GPU, by its number on the box; None where its memory is not told."""
+
+    pid: int
+    kind: Literal["compute", "graphics"]
+    memory_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +49,5 @@ class GpuReading:
     power_limit_watts: float | None = None
     error: str | None = None
     """Why the GPU is not up, in one sentence."""
+    processes: tuple[GpuProcess, ...] | None = None
+    """Who holds the GPU; a process that computes and draws is in here twice."""

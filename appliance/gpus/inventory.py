@@ -68,9 +68,10 @@ class Inventory:
         self._driver = driver
         self._timeout_s = timeout_s
         self._max_age_s = max_age_s
-        self._lock = threading.Lock()
+        self._lock, self._fresh_lock = threading.Lock(), threading.Lock()
         self._driver_lane: Lane[DriverState] = Lane("The NVIDIA driver", timeout_s)
         self._gpu_lanes: list[Lane[Answer]] = []
+        self._fresh_lanes: dict[str, _FreshLane] = {}
         self._latest: Snapshot | None = None
         self._expires_at = 0.0
 
@@ -84,6 +85,31 @@ class Inventory:
                 self._latest = self._collect(self._latest.gpus if self._latest else ())
                 self._expires_at = time.monotonic() + self._max_age_s
             return self._latest
+
+    def read(self, gpu_uuid: str) -> GpuReading:
+        """Read one GPU now, whatever is known of it; takes at most `timeout_s` and raises no GpuError.
+
+        For decisions that a reading of a moment ago would spoil: it is shared with nobody.
+        """
+        asked_at, deadline = time.time(), time.monotonic() + self._timeout_s
+        gpu = self._find(gpu_uuid)
+        if gpu is None:
+            error = f"The driver lists no GPU {gpu_uuid}; look at: spud gpus"
+            return GpuReading(gpu_uuid, asked_at, up=False, error=error)
+        reading = self._fresh_lane(gpu).result(lambda: self._driver.read(gpu), deadline)
+        if isinstance(reading, GpuError):
+            return GpuReading(gpu_uuid, asked_at, up=False, error=reading.message)
+        return reading
+
+    def _find(self, gpu_uuid: str) -> Gpu | None:
+        latest = self._latest or self.snapshot()
+        return next((gpu for gpu in latest.gpus if gpu.uuid == gpu_uuid), None)
+
+    def _fresh_lane(self, gpu: Gpu) -> _FreshLane:
+        with self._fresh_lock:
+            if gpu.uuid not in self._fresh_lanes:
+                self._fresh_lanes[gpu.uuid] = _FreshLane(f"GPU {gpu.index} ({gpu.uuid})", self._timeout_s)
+            return self._fresh_lanes[gpu.uuid]
 
     def _collect(self, known: Sequence[Gpu]) -> Snapshot:
         collected_at = time.time()
@@ -193,3 +219,20 @@ class Lane(Generic[T]):
             except Exception as error:
                 logger.exception("%s could not be read", self._subject)
                 future.set_exception(GpuError(f"{self._subject} could not be read ({error!r}); see the log."))
+
+
+class _FreshLane:
+    """A lane on which callers take turns, each with a call of its own."""
+
+    def __init__(self, subject: str, timeout_s: float) -> None:
+        self._lane: Lane[GpuReading] = Lane(subject, timeout_s)
+        self._turn = threading.Lock()
+
+    def result(self, call: Callable[[], GpuReading], deadline: float) -> GpuReading | GpuError:
+        """Make the call when its turn comes; late when that is after the deadline (monotonic seconds)."""
+        if not self._turn.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            return self._lane.result(None, deadline)
+        try:
+            return self._lane.result(self._lane.start(call), deadline)
+        finally:
+            self._turn.release()

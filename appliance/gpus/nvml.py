@@ -11,12 +11,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import pynvml
 
 from appliance.errors import SpudError
-from appliance.gpus.gpu import Gpu, GpuReading
+from appliance.gpus.gpu import Gpu, GpuProcess, GpuReading
 
 logger = logging.getLogger(__name__)
 
@@ -95,14 +95,16 @@ class NvmlDriver:
         self._open()
         subject = f"GPU {index}"
         handle = _ask(subject, pynvml.nvmlDeviceGetHandleByIndex, index)
+        memory = _ask(subject, _memory, handle)
         return Gpu(
             index=index,
             uuid=_ask(subject, pynvml.nvmlDeviceGetUUID, handle),
             name=_ask(subject, pynvml.nvmlDeviceGetName, handle),
-            memory_total_bytes=_ask(subject, _memory, handle).total,
+            memory_total_bytes=memory.total,
             pci_bus_id=_ask(subject, pynvml.nvmlDeviceGetPciInfo_v3, handle).busId,
             compute_capability=_compute_capability(subject, handle),
             simulated=self.simulated,
+            memory_reserved_bytes=getattr(memory, "reserved", 0),
         )
 
     def gpus(self) -> tuple[Gpu, ...]:
@@ -183,7 +185,36 @@ def _read(gpu: Gpu) -> GpuReading:
         temperature_celsius=_optional(subject, _temperature, handle),
         power_watts=None if power_mw is None else power_mw / 1000,
         power_limit_watts=None if power_limit_mw is None else power_limit_mw / 1000,
+        processes=_processes(subject, handle),
     )
+
+
+def _processes(subject: str, handle: Any) -> tuple[GpuProcess, ...] | None:
+    """Return who computes and who draws; None when the card tells neither."""
+    computing = _optional(subject, _computing, handle)
+    drawing = _optional(subject, _drawing, handle)
+    if computing is None and drawing is None:
+        return None
+    return (*_named(computing, "compute"), *_named(drawing, "graphics"))
+
+
+def _computing(handle: Any) -> Any:
+    """Ask for the third version; drivers before 510 have the second alone."""
+    try:
+        return pynvml.nvmlDeviceGetComputeRunningProcesses_v3(handle)
+    except pynvml.NVMLError_FunctionNotFound:
+        return pynvml.nvmlDeviceGetComputeRunningProcesses_v2(handle)
+
+
+def _drawing(handle: Any) -> Any:
+    try:
+        return pynvml.nvmlDeviceGetGraphicsRunningProcesses_v3(handle)
+    except pynvml.NVMLError_FunctionNotFound:
+        return pynvml.nvmlDeviceGetGraphicsRunningProcesses_v2(handle)
+
+
+def _named(found: Any, kind: Literal["compute", "graphics"]) -> tuple[GpuProcess, ...]:
+    return tuple(GpuProcess(process.pid, kind, process.usedGpuMemory) for process in found or ())
 
 
 def _memory(handle: Any) -> Any:

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from appliance.gpus.gpu import Gpu, GpuReading
+from appliance.gpus.gpu import Gpu, GpuProcess, GpuReading
 from appliance.gpus.inventory import Answer, DriverState, Inventory, merge
 from appliance.gpus.nvml import GpuError, NvmlDriver
 from tests.nvml.simulation import GTX_1070_TI, SimulatedGpus, uuid_of
@@ -148,3 +148,40 @@ def test_the_error_of_an_index_goes_to_the_known_gpu_that_had_it() -> None:
 def test_a_gpu_that_moved_to_another_index_is_listed_once() -> None:
     before, after = make_gpu(1, "GPU-b"), make_gpu(0, "GPU-b")
     assert merge([before], UP, [answer(after)], 0.0).gpus == (after,)
+
+
+def test_a_fresh_reading_is_not_the_one_of_before(
+    nvml_driver: NvmlDriver, simulated_gpus: SimulatedGpus
+) -> None:
+    inventory = Inventory(nvml_driver, max_age_s=60)
+    inventory.snapshot()
+    simulated_gpus.hold_memory(uuid_of(1), pid=4242, used_bytes=1024**3)
+    assert inventory.snapshot().readings[1].processes == ()
+    assert inventory.read(uuid_of(1)).processes == (GpuProcess(4242, "compute", 1024**3),)
+
+
+def test_a_fresh_reading_of_a_hung_gpu_is_down_in_time(
+    inventory: Inventory, simulated_gpus: SimulatedGpus
+) -> None:
+    inventory.snapshot()
+    simulated_gpus.hang(uuid_of(0))
+    started_at = time.monotonic()
+    readings = [inventory.read(uuid_of(index)) for index in (0, 0, 1)]
+    assert [reading.up for reading in readings] == [False, False, True]
+    assert time.monotonic() - started_at < 1.2
+
+
+def test_fresh_readings_of_one_gpu_take_turns(nvml_driver: NvmlDriver, simulated_gpus: SimulatedGpus) -> None:
+    inventory, readings = Inventory(nvml_driver), []
+    inventory.snapshot()
+    simulated_gpus.slow_down(latency_us=5_000)
+    readers = [threading.Thread(target=lambda: readings.append(inventory.read(uuid_of(0)))) for _ in range(4)]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    assert [reading.up for reading in readings] == [True] * 4
+
+
+def test_a_gpu_that_nobody_knows_is_down(inventory: Inventory) -> None:
+    assert "lists no GPU GPU-other" in str(inventory.read("GPU-other").error)

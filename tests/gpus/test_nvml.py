@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from appliance.gpus.gpu import GpuProcess
 from appliance.gpus.nvml import DriverMismatch, DriverMissing, GpuLost, NvmlDriver
 from tests.nvml.simulation import GTX_1070_TI, RTX_4090, TESLA_P100, UNKNOWN, SimulatedGpus, uuid_of
 
@@ -127,3 +128,17 @@ def test_a_driver_that_is_loaded_anew_is_used_again(
     assert len(nvml_driver.gpus()) == 2
     simulated_gpus.driver_loaded()
     assert all(nvml_driver.read(gpu).up for gpu in nvml_driver.gpus())
+
+
+def test_a_reading_names_those_who_compute_and_draw(
+    nvml_driver: NvmlDriver, simulated_gpus: SimulatedGpus
+) -> None:
+    simulated_gpus.hold_memory(uuid_of(0), pid=4242, used_bytes=1024**3)
+    simulated_gpus.hold_memory(uuid_of(0), pid=77, used_bytes=1024**2, kind="graphics")
+    first, second = (nvml_driver.read(gpu) for gpu in nvml_driver.gpus())
+    assert first.processes == (GpuProcess(4242, "compute", 1024**3), GpuProcess(77, "graphics", 1024**2))
+    assert second.processes == ()
+
+
+def test_the_drivers_own_memory_is_told_apart(nvml_driver: NvmlDriver) -> None:
+    assert nvml_driver.gpus()[0].memory_reserved_bytes == 75 * 1024**2
