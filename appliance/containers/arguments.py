@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from appliance.users.user import User
 
 WORKSPACE = "/workspace"
 OUTPUT = "/output"
+CHECKPOINTS = "/checkpoints"
 DATA = "/data"
 HOME = "/home/job"
 
@@ -20,10 +22,14 @@ STORE_LABEL = "spud.store"
 JOB_LABEL = "spud.job"
 ATTEMPT_LABEL = "spud.attempt"
 OWNER_LABEL = "spud.owner"
+TOKEN_LABEL = "spud.token"  # noqa: S105  the name of a label
+"""Tells an attempt's own container from one of the same name that an earlier life of the store left."""
 
 _FIRST_ORDINARY_ID = 1000
 _ENGINE_LOG_FACTOR = 4
 """The engine's JSON takes up to 2.5 times the bytes that our log takes for the same short lines."""
+_SHARING = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+"""Keeps TensorFlow and JAX from taking all of a card that others use as well (their guides on GPU memory)."""
 _MEMORY_SHARE = 0.9
 """Part of the box's memory that a job without --memory may use; the rest keeps the box alive."""
 
@@ -42,14 +48,15 @@ class ContainerArguments:
     """All that the engine is told of a job's container.
 
     Every such container runs under the owner's uid, without capabilities and without a way to gain
-    privileges, under an init that reaps, on the engine's default network; that is not negotiable and
-    therefore not in here.
+    privileges, under an init that reaps, with namespaces of its own; that is not negotiable and therefore
+    not in here. `secrets` are environment variables whose values are shown nowhere.
     """
 
     name: str
     image: str
     command: tuple[str, ...]
     environment: dict[str, str]
+    secrets: dict[str, str]
     labels: dict[str, str]
     uid: int
     gid: int
@@ -59,6 +66,8 @@ class ContainerArguments:
     memory_bytes: int
     pids: int
     shm_bytes: int
+    network: str
+    """Name of the engine's network that the container joins; none has no network."""
     log_bytes: int
     """Least size of the engine's own log, which the log pump must be able to read from its beginning."""
 
@@ -76,8 +85,11 @@ def container_arguments(
     image: str,
     box_memory_bytes: int,
     settings: Settings,
+    secrets: Mapping[str, str] | None = None,
 ) -> ContainerArguments:
     """Return the container of one attempt; `image` is the engine's name for the image.
+
+    `secrets` are the values of those that the job has asked for.
 
     Raises AccessDenied for an owner with the uid or gid of root or of a system account.
     """
@@ -90,10 +102,12 @@ def container_arguments(
         image=image,
         command=job.spec.command,
         environment=_environment(job, attempt, owner),
+        secrets=dict(secrets or {}),
         labels={
             JOB_LABEL: str(job.id),
             ATTEMPT_LABEL: str(attempt.number),
             OWNER_LABEL: owner.name,
+            TOKEN_LABEL: attempt.token,
         },
         uid=owner.uid,
         gid=owner.gid,
@@ -103,8 +117,14 @@ def container_arguments(
         memory_bytes=job.spec.memory or int(box_memory_bytes * _MEMORY_SHARE),
         pids=settings.jobs.pids,
         shm_bytes=settings.jobs.shm_bytes,
+        network=job_network(settings),
         log_bytes=_ENGINE_LOG_FACTOR * settings.jobs.log_max_bytes,
     )
+
+
+def job_network(settings: Settings) -> str:
+    """Return the engine's name for the network that jobs join."""
+    return "none" if settings.network.mode == "none" else "bridge"
 
 
 def passwd(owner: User) -> str:
@@ -117,6 +137,7 @@ def passwd(owner: User) -> str:
 def _environment(job: Job, attempt: Attempt, owner: User) -> dict[str, str]:
     return {
         "PYTHONUNBUFFERED": "1",  # a log that comes in blocks of 8 KiB is not live
+        **(_SHARING if job.spec.gpu_memory else {}),
         **job.spec.env,
         "HOME": HOME,
         "USER": owner.name,
@@ -124,6 +145,7 @@ def _environment(job: Job, attempt: Attempt, owner: User) -> dict[str, str]:
         "SPUD_JOB_ID": str(job.id),
         "SPUD_ATTEMPT": str(attempt.number),
         "SPUD_OUTPUT_DIR": OUTPUT,
+        "SPUD_CHECKPOINT_DIR": CHECKPOINTS,
         "SPUD_DATA_DIR": DATA,
         # CUDA images set this to "all"; under a runtime that honours it a CPU job would see every card.
         "NVIDIA_VISIBLE_DEVICES": ",".join(attempt.gpu_uuids) or "void",
@@ -135,6 +157,7 @@ def _mounts(job: Job, directory: JobDirectory, data: Path) -> tuple[Mount, ...]:
     return (
         Mount(directory.workspace, WORKSPACE),
         Mount(directory.output, OUTPUT),
+        Mount(directory.checkpoints, CHECKPOINTS),
         Mount(directory.home, HOME),
         Mount(directory.passwd, "/etc/passwd", is_read_only=True),
         *(Mount(data / name, f"{DATA}/{name}", is_read_only=True) for name in job.spec.data),

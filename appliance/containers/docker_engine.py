@@ -22,6 +22,7 @@ from appliance.containers.arguments import (
     ATTEMPT_LABEL,
     JOB_LABEL,
     STORE_LABEL,
+    TOKEN_LABEL,
     WORKSPACE,
     ContainerArguments,
 )
@@ -73,7 +74,7 @@ class DockerEngine:
                     image=arguments.image,
                     entrypoint=[],  # an image's own entry point would run another program than asked for
                     command=list(arguments.command),
-                    environment=arguments.environment,
+                    environment={**arguments.environment, **arguments.secrets},
                     labels={STORE_LABEL: self._store_id, **arguments.labels},
                     user=f"{arguments.uid}:{arguments.gid}",
                     working_dir=WORKSPACE,
@@ -137,6 +138,17 @@ class DockerEngine:
                 else:
                     logger.warning("The engine cannot read all of the log of %s: %r", name, frame[:200])
 
+    def started_at(self) -> float | None:
+        """Return when the engine was started; see `ContainerEngine`.
+
+        Its default network is made anew at every start, unless it found containers running.
+        """
+        with _answering(self._socket), _absent_is_fine():
+            network = self._client.inspect_network("bridge")
+            created = datetime.fromisoformat(re.sub(r"(\.\d{6})\d*", r"\1", network["Created"]))
+            return created.timestamp()
+        return None
+
     def find_image(self, name: str) -> Image | None:
         """Return the image; see `ContainerEngine`."""
         with _answering(self._socket), _absent_is_fine():
@@ -184,6 +196,7 @@ class DockerEngine:
             security_opt=["no-new-privileges"],
             pids_limit=arguments.pids,
             mem_limit=arguments.memory_bytes,
+            network_mode=arguments.network,
             memswap_limit=arguments.memory_bytes,
             nano_cpus=round(arguments.cpus * 1e9) if arguments.cpus else None,
             shm_size=arguments.shm_bytes,
@@ -272,10 +285,15 @@ def _record(frame: bytes) -> LogRecord | None:
 
 def _container(inspected: Mapping[str, Any]) -> Container:
     state, labels = inspected["State"], inspected["Config"]["Labels"]
+    environment = dict(entry.partition("=")[::2] for entry in inspected["Config"].get("Env") or ())
     return Container(
+        id=inspected["Id"],
         name=inspected["Name"].removeprefix("/"),
         job_id=_number(labels.get(JOB_LABEL)),
         attempt=_number(labels.get(ATTEMPT_LABEL)),
+        token=labels.get(TOKEN_LABEL, ""),
+        pid=state["Pid"] or None,
+        gpu_uuids=_uuids(environment.get("NVIDIA_VISIBLE_DEVICES", "")),
         is_running=bool(state["Running"]),
         was_started=state["StartedAt"] != _NEVER,
         exit_code=None if state["Running"] else state["ExitCode"],
@@ -284,6 +302,10 @@ def _container(inspected: Mapping[str, Any]) -> Container:
         started_at=_seconds(state["StartedAt"]),
         finished_at=_seconds(state["FinishedAt"]),
     )
+
+
+def _uuids(devices: str) -> tuple[str, ...]:
+    return tuple(name for name in devices.split(",") if name.startswith(("GPU-", "MIG-")))
 
 
 def _number(label: str | None) -> int:

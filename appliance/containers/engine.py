@@ -30,11 +30,19 @@ class LaunchRefused(SpudError):
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A container of Spud's as the engine has it; times are Unix seconds, `error` is the engine's word."""
+    """A container of Spud's as the engine has it; times are Unix seconds, `error` is the engine's word.
 
+    `pid` is that of its first process on the box, None when it does not run. `token` is its attempt's, empty
+    for a container from before there were tokens.
+    """
+
+    id: str
     name: str
     job_id: int
     attempt: int
+    token: str
+    pid: int | None
+    gpu_uuids: tuple[str, ...]
     is_running: bool
     was_started: bool
     exit_code: int | None
@@ -64,6 +72,9 @@ class ContainerEngine(Protocol):
 
     def containers(self) -> tuple[Container, ...]:
         """Return all containers of this store by their label, ended ones too."""
+
+    def started_at(self) -> float | None:
+        """Return when the engine was started, in Unix seconds, as far as it tells."""
 
     def logs(self, name: str, *, follow: bool = False, tail: int | None = None) -> Iterator[LogRecord]:
         """Yield the output, or its last records; following, until the container ends."""

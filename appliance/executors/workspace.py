@@ -33,7 +33,7 @@ def prepare(directory: JobDirectory, snapshots: SnapshotStore, snapshot: str | N
         passage.chmod(_PASSAGE_MODE)
     directory.passwd.write_text(passwd(owner))
     directory.passwd.chmod(0o644)
-    for folder in (directory.output, directory.home):
+    for folder in (directory.output, directory.home, directory.checkpoints):
         _make(folder, owner)
     partial = directory.root / "workspace.partial"
     shutil.rmtree(partial, ignore_errors=True)

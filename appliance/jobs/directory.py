@@ -2,6 +2,7 @@
 
 jobs/<id>/<attempt>/workspace    the private, writable copy of the code; /workspace in the container
 jobs/<id>/<attempt>/output       what the job wants to keep; /output
+jobs/<id>/checkpoints            what a later attempt can go on from; /checkpoints in all of them
 jobs/<id>/<attempt>/home         $HOME of the job
 jobs/<id>/<attempt>/passwd       the container's /etc/passwd, so that the owner's uid has a name
 jobs/<id>/<attempt>/output.log   the log; see jobs/log.py for its form
@@ -33,6 +34,11 @@ class JobDirectory:
     def output(self) -> Path:
         """What the job writes to /output."""
         return self.root / "output"
+
+    @property
+    def checkpoints(self) -> Path:
+        """What all attempts of the job share at /checkpoints."""
+        return self.root.parent / "checkpoints"
 
     @property
     def home(self) -> Path:
