@@ -36,7 +36,7 @@ from appliance.containers.engine import (
 )
 from appliance.errors import Unavailable
 from appliance.jobs.box import Image
-from appliance.jobs.log import LogRecord
+from appliance.jobs.log import Kind, LogRecord
 
 _TIMEOUT_S = 60
 _SILENCE_S = 10 * 365 * 86400
@@ -280,7 +280,8 @@ def _record(frame: bytes) -> LogRecord | None:
     timestamp, _, text = frame.partition(b" ")
     if not _TIMESTAMP.fullmatch(timestamp):
         return None
-    return LogRecord(timestamp, text.endswith(b"\n"), text.removesuffix(b"\n").replace(b"\n", b" "))
+    kind = Kind.FULL if text.endswith(b"\n") else Kind.PART
+    return LogRecord(timestamp, kind, text.removesuffix(b"\n").replace(b"\n", b" "))
 
 
 def _container(inspected: Mapping[str, Any]) -> Container:

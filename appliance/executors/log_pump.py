@@ -5,10 +5,17 @@ from __future__ import annotations
 import logging
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
 
 from appliance.containers.engine import ContainerEngine
-from appliance.jobs.log import TRUNCATED_MARK, LogRecord, open_for_append, read_cursor
+from appliance.jobs.log import (
+    TRUNCATED_MARK,
+    Kind,
+    LogRecord,
+    open_for_append,
+    read_cursor,
+    tail_records,
+    write,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +29,7 @@ def pump(engine: ContainerEngine, name: str, log: Path, limit_bytes: int, *, fol
     """
     file, cursor = open_for_append(log)
     with file:
-        is_full = cursor.is_truncated
+        is_full = cursor.cut_at is not None
         size = log.stat().st_size
         for record in islice(engine.logs(name, follow=follow), cursor.records, None):
             if is_full:
@@ -30,19 +37,13 @@ def pump(engine: ContainerEngine, name: str, log: Path, limit_bytes: int, *, fol
             line = record.encode()
             if size + len(line) > limit_bytes:
                 is_full = True
-                line = LogRecord(record.timestamp, is_full=True, text=TRUNCATED_MARK).encode()
+                line = LogRecord(record.timestamp, Kind.SPUD, TRUNCATED_MARK).encode()
                 logger.warning("Cut the log of %s at %d bytes", name, limit_bytes)
-            _write(file, line)
+            write(file, line)
             size += len(line)
 
 
 def is_whole(engine: ContainerEngine, name: str, log: Path) -> bool:
     """Return whether the log of an ended container ends as the engine's own does."""
-    cursor = read_cursor(log)
-    return cursor.is_truncated or cursor.last == next(iter(engine.logs(name, tail=1)), None)
-
-
-def _write(file: BinaryIO, line: bytes) -> None:
-    """Write all of the line; an unbuffered file may take a part of it only."""
-    while line:
-        line = line[file.write(line) :]
+    last = next(reversed(tail_records(log)), None)
+    return read_cursor(log).cut_at is not None or last == next(iter(engine.logs(name, tail=1)), None)

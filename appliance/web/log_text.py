@@ -62,6 +62,6 @@ def _line_starts(path: Path, start: int, end: int) -> list[int]:
     for record in block[offset - start :].split(b"\n")[:-1]:
         if is_new:
             starts.append(offset)
-        is_new = log.decode(record).is_full
+        is_new = log.decode(record).kind is not log.Kind.PART
         offset += len(record) + 1
     return starts

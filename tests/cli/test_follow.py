@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from appliance.cli.main import main
 from appliance.jobs.job import Verdict
-from appliance.jobs.log import LogRecord
+from appliance.jobs.log import Kind, LogRecord
 from appliance.jobs.reason import Outcome, Reason
 from tests.cli.conftest import Spud
 from tests.web.box import STAMP, WebBox, process
@@ -88,7 +88,7 @@ def test_log_passes_byte_for_byte(box: WebBox, spud: Spud) -> None:
     attempt = box.start(box.submit("ada"))
     text = b"\x1b[32mgr\xc3\xbcn\xff\xfe \r 50 %"
     with box.storage.job_directory(attempt).log.open("wb") as log:
-        log.write(LogRecord(STAMP, is_full=True, text=text).encode())
+        log.write(LogRecord(STAMP, Kind.FULL, text).encode())
     box.finish(attempt)
     assert spud("logs", "1").stdout_bytes == text + b"\n"
     assert spud("logs", "-f", "1").stdout_bytes == text + b"\n"

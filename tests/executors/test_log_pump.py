@@ -8,7 +8,7 @@ import pytest
 
 from appliance.containers.engine import ContainerEngine
 from appliance.executors.log_pump import is_whole, pump
-from appliance.jobs.log import TRUNCATED_MARK, LogRecord, read
+from appliance.jobs.log import TRUNCATED_MARK, Kind, LogRecord, read
 
 pytestmark = pytest.mark.unit
 
@@ -26,11 +26,11 @@ class RecordedEngine:
 
 
 def full(stamp: bytes, text: bytes) -> LogRecord:
-    return LogRecord(stamp, is_full=True, text=text)
+    return LogRecord(stamp, Kind.FULL, text)
 
 
 def part(stamp: bytes, text: bytes) -> LogRecord:
-    return LogRecord(stamp, is_full=False, text=text)
+    return LogRecord(stamp, Kind.PART, text)
 
 
 def pumped(records: list[LogRecord], log: Path, limit: int = 10**9) -> bytes:
@@ -57,7 +57,7 @@ def test_a_pump_that_resumes_loses_and_doubles_nothing(
 ) -> None:
     log = tmp_path / "output.log"
     pumped(records[:cut], log)
-    whole = b"".join(record.text + (b"\n" if record.is_full else b"") for record in records)
+    whole = b"".join(record.text + (b"\n" if record.kind is Kind.FULL else b"") for record in records)
     assert pumped(records, log) == whole
     assert pumped(records, log) == whole
 

@@ -19,7 +19,7 @@ from appliance.config import Settings, load_settings
 from appliance.gpus.gpu import Gpu
 from appliance.jobs.box import Box, Image
 from appliance.jobs.job import Attempt, Job, Share, Verdict
-from appliance.jobs.log import LogRecord
+from appliance.jobs.log import Kind, LogRecord
 from appliance.jobs.reason import Outcome, Reason
 from appliance.storage import open_storage
 from appliance.users.user import Role
@@ -72,9 +72,9 @@ class WebBox:
         with self.storage.job_directory(attempt).log.open("ab") as log:
             *lines, rest = text.encode().split(b"\n")
             for line in lines:
-                log.write(LogRecord(STAMP, is_full=True, text=line).encode())
+                log.write(LogRecord(STAMP, Kind.FULL, line).encode())
             if rest:
-                log.write(LogRecord(STAMP, is_full=False, text=rest).encode())
+                log.write(LogRecord(STAMP, Kind.PART, rest).encode())
 
     def finish(self, attempt: Attempt, verdict: Verdict | None = None) -> None:
         self.storage.jobs.finish(attempt, verdict or SUCCEEDED, time.time())

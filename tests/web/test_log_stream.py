@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from appliance.jobs.log import LogRecord
+from appliance.jobs.log import Kind, LogRecord
 from tests.web.box import STAMP, WebBox, bearer, process
 
 pytestmark = pytest.mark.process
@@ -100,11 +100,11 @@ def test_a_character_cut_by_a_long_line_arrives_whole(served: WebBox, bob: str) 
     attempt = served.start(served.submit("bob"))
     first, second = "x\u00e9"[:1].encode() + b"\xc3", b"\xa9y"
     log = served.storage.job_directory(attempt).log
-    log.write_bytes(LogRecord(STAMP, False, first).encode())
+    log.write_bytes(LogRecord(STAMP, Kind.PART, first).encode())
     stream = events(connect(served, bob, "/jobs/1/logs/stream"))
     assert [next(stream)[0], next(stream)[1]] == ["state", "x"]
     with log.open("ab") as file:
-        file.write(LogRecord(STAMP, True, second).encode())
+        file.write(LogRecord(STAMP, Kind.FULL, second).encode())
     assert next(stream)[1] == "\u00e9y\n"
 
 

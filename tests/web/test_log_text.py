@@ -6,7 +6,7 @@ import pytest
 
 from appliance.errors import InvalidRequest
 from appliance.jobs import log
-from appliance.jobs.log import LogRecord
+from appliance.jobs.log import Kind, LogRecord
 from appliance.web.log_text import as_on_terminal, check_offset, read_from, tail_offset
 from tests.web.box import STAMP
 
@@ -17,7 +17,11 @@ pytestmark = pytest.mark.unit
 def path(tmp_path: Path) -> Path:
     """A log of 5000 lines, each of them in two records."""
     file = tmp_path / "output.log"
-    records = [LogRecord(STAMP, part == 1, b"%d" % line) for line in range(5000) for part in (0, 1)]
+    records = [
+        LogRecord(STAMP, Kind.FULL if part else Kind.PART, b"%d" % line)
+        for line in range(5000)
+        for part in (0, 1)
+    ]
     file.write_bytes(b"".join(record.encode() for record in records))
     return file
 
