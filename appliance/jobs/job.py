@@ -77,6 +77,8 @@ class Job:
     cancel_requested_by: str | None
     retry_requested_by: str | None
     not_before: float
+    code_removed_at: float | None = None
+    """When retention removed the code and the checkpoints; the job cannot run again from its code."""
 
     @property
     def name(self) -> str:
@@ -109,6 +111,9 @@ class Attempt:
     finished_at: float | None
     image_digest: str | None
     verdict: Verdict | None
+    workspace_removed_at: float | None = None
+    output_removed_at: float | None = None
+    log_removed_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 
 from appliance.database import Connection, Database, Row, UniqueViolation
-from appliance.errors import NotFound
+from appliance.errors import Conflict, NotFound
 from appliance.jobs.box import Quarantine
 from appliance.jobs.job import (
     TRANSITIONS,
@@ -179,8 +179,18 @@ class JobStore:
             )
 
     def request_retry(self, job_id: int, by: User) -> bool:
-        """Leave the wish that a finished job runs again; False when it is not finished."""
+        """Leave the wish that a finished job runs again; False when it is not finished.
+
+        Raises Conflict when retention has removed its code.
+        """
         with self._database.transaction() as connection:
+            job = self.get(job_id)
+            if job.snapshot and job.code_removed_at:
+                on = time.strftime("%Y-%m-%d", time.localtime(job.code_removed_at))
+                raise Conflict(
+                    f"Job {job_id} cannot run again: its code was removed on {on} by retention."
+                    " Submit it again with: spud submit"
+                )
             return (
                 connection.execute(
                     "UPDATE job SET retry_requested_by = ? WHERE id = ? AND state = 'finished'",
@@ -459,6 +469,7 @@ def _job(row: Row) -> Job:
         cancel_requested_by=row["cancel_requested_by"],
         retry_requested_by=row["retry_requested_by"],
         not_before=row["not_before"],
+        code_removed_at=row["code_removed_at"],
     )
 
 
@@ -489,4 +500,7 @@ def _attempt(row: Row) -> Attempt:
         finished_at=row["finished_at"],
         image_digest=row["image_digest"],
         verdict=_verdict(row),
+        workspace_removed_at=row["workspace_removed_at"],
+        output_removed_at=row["output_removed_at"],
+        log_removed_at=row["log_removed_at"],
     )

@@ -15,6 +15,12 @@ ALTER TABLE attempt ADD COLUMN message TEXT;
 ALTER TABLE attempt ADD COLUMN advice TEXT NOT NULL DEFAULT '';
 ALTER TABLE attempt ADD COLUMN evidence TEXT NOT NULL DEFAULT '[]';
 
+-- When retention removed what an attempt, or the job as a whole, had left on the disk.
+ALTER TABLE attempt ADD COLUMN workspace_removed_at REAL;
+ALTER TABLE attempt ADD COLUMN output_removed_at REAL;
+ALTER TABLE attempt ADD COLUMN log_removed_at REAL;
+ALTER TABLE job ADD COLUMN code_removed_at REAL;
+
 UPDATE attempt SET placed_at = created_at;
 UPDATE attempt SET
     image_digest = (SELECT image_digest FROM job WHERE job.id = attempt.job_id),
