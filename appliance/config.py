@@ -30,7 +30,15 @@ def _check_address(value: str) -> str:
     return value
 
 
+def _check_ports(value: str) -> str:
+    for port in value.split(",") if value.strip() else ():
+        if not port.strip().isdecimal() or not 0 < int(port) < 65536:
+            raise ValueError("must be ports, comma-separated, such as 8080,9000")
+    return value
+
+
 Address = Annotated[str, AfterValidator(_check_address)]
+Ports = Annotated[str, AfterValidator(_check_ports)]
 
 
 class _Section(BaseModel):
@@ -139,9 +147,14 @@ class NetworkSettings(_Section):
         description="`isolated` reaches the Internet but neither this box's services nor other jobs,"
         " `bridge` is the engine's own network, `none` reaches nothing",
     )
-    reachable_ports: str = Field(
-        "", description="TCP ports of this box, comma-separated, that isolated jobs may reach"
+    reachable_ports: Ports = Field(
+        "", description="ports of this box, comma-separated, that isolated jobs may reach"
     )
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """The reachable ports as numbers."""
+        return tuple(int(port) for port in self.reachable_ports.split(",") if port.strip())
 
 
 class RetentionSettings(_Section):
