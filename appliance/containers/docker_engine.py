@@ -118,6 +118,12 @@ class DockerEngine:
             return _container(inspected) if labels.get(STORE_LABEL) == self._store_id else None
         return None
 
+    def environment(self, name: str) -> dict[str, str]:
+        """Return the container's environment; see `ContainerEngine`."""
+        with _answering(self._socket), _absent_is_fine():
+            return _environment(self._client.inspect_container(name))
+        return {}
+
     def containers(self) -> tuple[Container, ...]:
         """Return all containers of Spud's; see `ContainerEngine`."""
         with _answering(self._socket):
@@ -286,7 +292,6 @@ def _record(frame: bytes) -> LogRecord | None:
 
 def _container(inspected: Mapping[str, Any]) -> Container:
     state, labels = inspected["State"], inspected["Config"]["Labels"]
-    environment = dict(entry.partition("=")[::2] for entry in inspected["Config"].get("Env") or ())
     return Container(
         id=inspected["Id"],
         name=inspected["Name"].removeprefix("/"),
@@ -294,7 +299,7 @@ def _container(inspected: Mapping[str, Any]) -> Container:
         attempt=_number(labels.get(ATTEMPT_LABEL)),
         token=labels.get(TOKEN_LABEL, ""),
         pid=state["Pid"] or None,
-        gpu_uuids=_uuids(environment.get("NVIDIA_VISIBLE_DEVICES", "")),
+        gpu_uuids=_uuids(_environment(inspected).get("NVIDIA_VISIBLE_DEVICES", "")),
         is_running=bool(state["Running"]),
         was_started=state["StartedAt"] != _NEVER,
         exit_code=None if state["Running"] else state["ExitCode"],
@@ -303,6 +308,11 @@ def _container(inspected: Mapping[str, Any]) -> Container:
         started_at=_seconds(state["StartedAt"]),
         finished_at=_seconds(state["FinishedAt"]),
     )
+
+
+def _environment(inspected: Mapping[str, Any]) -> dict[str, str]:
+    variables = (entry.partition("=") for entry in inspected["Config"].get("Env") or ())
+    return {name: value for name, _, value in variables}
 
 
 def _uuids(devices: str) -> tuple[str, ...]:

@@ -70,6 +70,9 @@ class ContainerEngine(Protocol):
     def inspect(self, name: str) -> Container | None:
         """Return the container, or None when there is none of this store's."""
 
+    def environment(self, name: str) -> dict[str, str]:
+        """Return a container's environment, secrets and all; empty when there is no such container."""
+
     def containers(self) -> tuple[Container, ...]:
         """Return all containers of this store by their label, ended ones too."""
 

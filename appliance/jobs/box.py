@@ -42,11 +42,19 @@ class Box:
     disk_total_bytes: int = 0
 
 
+LOST = "lost"
+"""Cause of a quarantine: the driver does not reach the card."""
+LEFT_OVER = "left_over"
+"""Cause of a quarantine: processes of an ended job still hold the card."""
+XID = "xid"
+"""Cause of a quarantine: the card reported an error after which NVIDIA has it reset or replaced."""
+
+
 @dataclass(frozen=True, slots=True)
 class Quarantine:
     """A GPU that is not given to jobs until it is well again.
 
-    `cause` is a word for programs (lost, occupied, xid), `reason` a sentence; `boot_id` is the boot in which
+    `cause` is a word for programs (LOST, LEFT_OVER, XID), `reason` a sentence; `boot_id` is the boot in which
     it was seen, `since` Unix seconds.
     """
 
