@@ -7,16 +7,17 @@ row survives a power cut. The SQL of each noun stands in its own store module.
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from appliance.errors import SpudError, StorageFull, Unavailable
+from appliance.errors import SpudError, StorageDamaged, StorageFull, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -30,12 +31,21 @@ _BUSY_TIMEOUT_S = 10.0
 
 
 class Database:
-    """Connections to one SQLite file, one per thread."""
+    """Connections to one SQLite file, one per thread.
 
-    def __init__(self, path: Path) -> None:
+    Opening brings the schema to the newest version; the file as it was before stays beside it as
+    `<name>.before-<version>`. Raises StorageDamaged for a file that cannot be read, and for an empty one when
+    `was_filled` says that there must be more; Unavailable for one that a newer Spud has written. `on_commit`
+    is called after every change that this process makes.
+    """
+
+    def __init__(
+        self, path: Path, *, was_filled: bool = False, on_commit: Callable[[], None] = lambda: None
+    ) -> None:
         self.path = path
+        self._on_commit = on_commit
         self._local = threading.local()
-        self._migrate()
+        self._migrate(was_filled)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -55,15 +65,30 @@ class Database:
         except BaseException as error:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-            if isinstance(error, sqlite3.OperationalError):
+            if _is_of_the_file(error):
                 raise _explain(error, self.path) from error
             raise
+        self._on_commit()
+        if getattr(self._local, "empties_log", False):
+            self.empty_log()
+
+    def empty_log(self) -> None:
+        """Leave nothing in the write-ahead log, which keeps what was overwritten; in a transaction, after it.
+
+        A log that another process reads at this moment stays, and is reused soon.
+        """
+        connection = self._connection()
+        self._local.empties_log = connection.in_transaction
+        if not connection.in_transaction:
+            self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def rows(self, sql: str, values: Values = ()) -> list[Row]:
         """Return what a query finds."""
         try:
             return self._connection().execute(sql, values).fetchall()
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
+            if not _is_of_the_file(error):
+                raise
             raise _explain(error, self.path) from error
 
     def row(self, sql: str, values: Values = ()) -> Row | None:
@@ -74,6 +99,20 @@ class Database:
     def version(self) -> int:
         """Return a number that changes when another connection has committed a change."""
         return int(self.rows("PRAGMA data_version")[0][0])
+
+    def check(self) -> None:
+        """Read all of the file and raise StorageDamaged unless it is whole."""
+        found = [row[0] for row in self.rows("PRAGMA quick_check(3)")]
+        if found != ["ok"]:
+            raise _damaged(self.path, str(found[0]).splitlines()[-1])
+        if orphan := self.row("PRAGMA foreign_key_check"):
+            raise _damaged(self.path, f"a row of {orphan[0]} belongs to a row of {orphan[2]} that is missing")
+
+    def close(self) -> None:
+        """Close this thread's connection; the last one to close leaves the file without side files."""
+        if connection := getattr(self._local, "connection", None):
+            self._local.connection = None
+            connection.close()
 
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
@@ -88,21 +127,107 @@ class Database:
             _switch_to_wal(connection)
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("PRAGMA secure_delete = ON")  # a removed secret is gone from the file too
         except sqlite3.DatabaseError as error:
             raise _explain(error, self.path) from error
         return connection
 
-    def _migrate(self) -> None:
+    def _migrate(self, was_filled: bool) -> None:  # noqa: FBT001  from a keyword
         """Bring the schema to the newest version; each step is one transaction."""
+        self._check_version(was_filled)
         for number, script in _migrations():
             with self.transaction() as connection:
-                current = connection.execute("PRAGMA user_version").fetchone()[0]
+                current = self._schema()
                 if current >= number:
                     continue
+                if current:
+                    self.check()
+                    _keep_copy(self.path, current)
                 for statement in _statements(script):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {number:d}")
             logger.info("Migrated %s to schema %d", self.path, number)
+
+    def _check_version(self, was_filled: bool) -> None:  # noqa: FBT001  from a keyword
+        schema = self._schema()
+        if schema > newest_schema():
+            raise Unavailable(
+                f"{self.path} is of a newer Spud (schema {schema}; this one knows {newest_schema()})."
+                " Install that Spud again, or restore a backup that this one has made: spud restore FILE"
+            )
+        if schema == 0 and was_filled:
+            raise _damaged(self.path, "it is empty, but its jobs are on the disk")
+
+    def _schema(self) -> int:
+        return int(self.rows("PRAGMA user_version")[0][0])
+
+
+def newest_schema() -> int:
+    """Return the version of the schema that this Spud works with."""
+    return _migrations()[-1][0]
+
+
+def schema_of(path: Path) -> int:
+    """Return the version of a database's schema, and leave the file as it is; raises StorageDamaged."""
+    try:
+        with closing(_open(path, "ro")) as connection:
+            return int(connection.execute("PRAGMA user_version").fetchone()[0])
+    except sqlite3.DatabaseError as error:
+        raise _explain(error, path) from error
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """Copy a database, as it is at one moment, into a new file of mode 0600, while others may write to it.
+
+    The file appears under its name when it is whole and on the disk. Raises StorageFull, StorageDamaged or
+    Unavailable.
+    """
+    partial = target.with_name(f"{target.name}.partial")
+    try:
+        partial.unlink(missing_ok=True)
+        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        _copy_pages(source, partial)
+        _flush(partial)
+        partial.replace(target)
+        _flush(target.parent)
+    except OSError as error:
+        raise Unavailable(f"Cannot write {target}: {error.strerror}. Choose another folder.") from None
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def _copy_pages(source: Path, target: Path) -> None:
+    try:
+        with closing(_open(source, "rw")) as old, closing(_open(target, "rw")) as new:
+            old.backup(new)
+            # A copy is one file; in WAL it would leave two more beside it.
+            new.execute("PRAGMA journal_mode = DELETE")
+    except sqlite3.DatabaseError as error:
+        is_full = getattr(error, "sqlite_errorname", "") == "SQLITE_FULL"
+        raise _explain(error, target if is_full else source) from error
+
+
+def _open(path: Path, mode: str) -> Connection:
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    return sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+
+
+def _keep_copy(path: Path, schema: int) -> None:
+    """Keep the database as it is before a migration, in place of the copy of the migration before."""
+    kept = path.with_name(f"{path.name}.before-{schema}")
+    copy_database(path, kept)
+    for older in path.parent.glob(f"{path.name}.before-*"):
+        if older != kept:
+            older.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _migrations() -> list[tuple[int, str]]:
@@ -127,22 +252,37 @@ def _switch_to_wal(connection: Connection) -> None:
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorname != "SQLITE_BUSY" or time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
         else:
             return
 
 
+def _is_of_the_file(error: BaseException) -> bool:
+    """Return whether the error tells of the file; its other kinds tell of a statement."""
+    return type(error) in (sqlite3.OperationalError, sqlite3.DatabaseError)
+
+
 def _explain(error: sqlite3.DatabaseError, path: Path) -> SpudError:
     name = getattr(error, "sqlite_errorname", "")
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_IOERR_SHORT_READ")):
+        return _damaged(path, str(error))
     if name.startswith("SQLITE_FULL"):
         return StorageFull(f"The disk that holds {path} is full. Free some space and try again.")
     if name.startswith("SQLITE_BUSY"):
         return Unavailable(f"{path} is locked by another process. Try again in a moment.")
     if name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")):
         return Unavailable(
-            f"Cannot open {path}. Check that its folder exists and that this user may write there."
+            f"Cannot write to {path}. Check that its folder exists, that the disk is not read-only and that"
+            " this user may write there."
         )
     return Unavailable(f"The store {path} cannot be used: {error}.")
+
+
+def _damaged(path: Path, what: str) -> StorageDamaged:
+    return StorageDamaged(
+        f"The store {path} is damaged: {what}."
+        " Stop Spud and bring back a backup with: spud restore FILE --replace"
+    )

@@ -71,6 +71,19 @@ class Unavailable(SpudError):
     code = "unavailable"
 
 
+class Gone(SpudError):
+    """It was there, and was removed on purpose."""
+
+    status = 410
+    code = "gone"
+
+
+class StorageDamaged(SpudError):
+    """The store cannot be read, or lacks what it must have."""
+
+    code = "storage_damaged"
+
+
 class StorageFull(SpudError):
     """The disk has no room for what was sent."""
 

@@ -9,13 +9,18 @@ from pathlib import Path
 from appliance.audit import AuditLog
 from appliance.config import Settings
 from appliance.database import Database
+from appliance.doorbell import Doorbell
 from appliance.errors import Unavailable
 from appliance.jobs.box_store import BoxStore
 from appliance.jobs.directory import JobDirectory
 from appliance.jobs.job import Attempt
 from appliance.jobs.snapshot import SnapshotStore
 from appliance.jobs.store import JobStore
+from appliance.users.secrets import SecretStore
 from appliance.users.store import UserStore
+
+RESTORING = ".restoring-"
+"""How the folder's name begins that a restore fills in the store, until it puts the files in their place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +28,13 @@ class Storage:
     """What Spud must not lose."""
 
     directory: Path
+    doorbell: Doorbell
     database: Database
     jobs: JobStore
     box: BoxStore
     users: UserStore
     snapshots: SnapshotStore
+    secrets: SecretStore
     audit: AuditLog
 
     def job_directory(self, attempt: Attempt) -> JobDirectory:
@@ -56,16 +63,25 @@ def open_storage(settings: Settings) -> Storage:
             f"Cannot use {directory} as the store: {error.strerror}."
             " Set [store] directory to a folder that this user may write to."
         ) from None
-    database = Database(path)
+    doorbell = Doorbell(directory)
+    database = Database(path, was_filled=_has_jobs(directory), on_commit=doorbell.ring)
     return Storage(
         directory,
+        doorbell,
         database,
         JobStore(database),
         BoxStore(database),
         UserStore(database),
         SnapshotStore(snapshots, settings.jobs),
+        SecretStore(database),
         AuditLog(database),
     )
+
+
+def _has_jobs(directory: Path) -> bool:
+    """Return whether jobs have left folders, or a restore was cut off: then there must be a database."""
+    names = (path.name for path in (directory / "jobs").iterdir())
+    return any(name.isdecimal() for name in names) or any(directory.glob(f"{RESTORING}*"))
 
 
 def _make_folder(path: Path, mode: int) -> None:
