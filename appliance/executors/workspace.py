@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from appliance.containers.arguments import passwd
+from appliance.failpoints import reach
 from appliance.jobs.directory import JobDirectory
 from appliance.jobs.snapshot import SnapshotStore
 from appliance.users.user import User
@@ -44,6 +45,7 @@ def prepare(directory: JobDirectory, snapshots: SnapshotStore, snapshot: str | N
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)  # a full disk must not stay full of it
         raise
+    reach("workspace.partial")
     partial.chmod(_OWNERS_MODE)
     _give(partial, owner)
     partial.rename(directory.workspace)

@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from appliance.database import Connection, Database, Row, UniqueViolation
 from appliance.errors import Conflict, NotFound
+from appliance.failpoints import reach
 from appliance.jobs.box import Quarantine
 from appliance.jobs.job import (
     TRANSITIONS,
@@ -91,6 +92,7 @@ class JobStore:
                 ),
             ).lastrowid
             connection.execute(_ADD_EVENT, (job_id, now, JobState.PENDING, f"submitted by {owner.name}"))
+        reach("submit.recorded")
         return self.get(int(job_id or 0))
 
     def get(self, job_id: int) -> Job:
@@ -165,6 +167,20 @@ class JobStore:
         return dict.fromkeys(JobState, 0) | {JobState(row["state"]): row["jobs"] for row in rows}
 
     # Intents
+
+    def change(self, job: Job, spec: JobSpec, text: str) -> bool:
+        """Give a job another spec; `text` tells its history what changed.
+
+        Returns False, with nothing changed, when its state is another one by now.
+        """
+        with self._database.transaction() as connection:
+            updated = connection.execute(
+                "UPDATE job SET spec = ?, priority = ? WHERE id = ? AND state = ?",
+                (spec.model_dump_json(), spec.priority, job.id, job.state),
+            ).rowcount
+            if updated:
+                connection.execute(_ADD_EVENT, (job.id, time.time(), job.state, f"changed: {text}"))
+        return updated == 1
 
     def request_cancel(self, job_id: int, by: User) -> bool:
         """Leave the wish that the job be cancelled; False when it is finished or was asked for before."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 
 from appliance.containers.engine import Container, ContainerEngine
+from appliance.failpoints import reach
 from appliance.jobs.store import JobStore
 
 logger = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ def remove_leftovers(jobs: JobStore, engine: ContainerEngine) -> tuple[str, ...]
         match _is_over(jobs, container):
             case True if not container.is_running:
                 engine.remove(container.name)
+                reach("container.removed")
                 logger.info("Removed %s, left behind by a finished attempt", container.name)
             case None | True:
                 strangers.append(container.name)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from appliance.config import load_settings
+from appliance.failpoints import VARIABLE as failpoint_variable
 from appliance.storage import open_storage
 from appliance.users.user import Role
 
@@ -52,13 +53,31 @@ class RunningBox:
     def add_user(self, name: str, role: Role = Role.USER) -> str:
         return self.storage.users.issue_token(self.storage.users.add(name, role))
 
-    def start(self, *names: str) -> None:
+    def start(self, *names: str, failpoints: str = "", boot_id: Path | None = None) -> None:
+        """Start processes; `failpoints` as in appliance.failpoints, `boot_id` a file that names the boot."""
+        environment = {**self._environment, failpoint_variable: failpoints}
         for name in names or PROCESSES:
             log = (self.folder / f"{name}.log").open("ab")
             self._processes[name] = subprocess.Popen(
-                [*SPUD, name], env=self._environment, stdout=log, stderr=log, cwd=self.folder
+                [*_in_boot(boot_id), *SPUD, name],
+                env=environment,
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
             )
         self.wait_until_ready()
+
+    def wait_for_death(self, name: str, timeout_s: float = 30) -> None:
+        """Wait until a process has died at its failpoint."""
+        process = self._processes.pop(name)
+        try:
+            process.wait(timeout_s)
+        finally:
+            process.kill()
+
+    def is_dead(self, name: str) -> bool:
+        """Return whether a process has died by itself."""
+        return self._processes[name].poll() is not None
 
     def kill(self, name: str) -> None:
         """End a process as a power cut would: with SIGKILL."""
@@ -115,6 +134,14 @@ class RunningBox:
         folder.mkdir()
         (folder / name).write_text(text)
         return str(folder / name)
+
+
+def _in_boot(boot_id: Path | None) -> list[str]:
+    """Return the words before a command that let it see another boot id than the machine's."""
+    if boot_id is None:
+        return []
+    bind = f'mount --bind {boot_id} /proc/sys/kernel/random/boot_id && exec "$@"'
+    return ["unshare", "--mount", "sh", "-c", bind, "sh"]
 
 
 def until(condition: Callable[[], T], what: str, timeout_s: float = 60) -> T:
