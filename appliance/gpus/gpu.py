@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
+
+_VARIANTS = ("ti", "super")
+"""Words that make another model of the card that is named before them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,20 @@ class Gpu:
     """The driver library is a test's simulation: there is no such card in the box."""
     memory_reserved_bytes: int = 0
     """What the driver keeps for itself; 0 where it does not tell."""
+
+    @property
+    def memory_usable_bytes(self) -> int:
+        """What jobs can have of the card's memory."""
+        return self.memory_total_bytes - self.memory_reserved_bytes
+
+    def is_model(self, model: str) -> bool:
+        """Return whether the words of `model` stand in the card's name, in a row and in any case.
+
+        A Ti or SUPER that follows makes it another model: `GTX 1070` is no `GTX 1070 Ti`, which `1070 ti` is.
+        """
+        words, wanted = _words(self.name), _words(model)
+        places = (place for place in range(len(words)) if words[place : place + len(wanted)] == wanted)
+        return any(words[place + len(wanted) :][:1] not in ([word] for word in _VARIANTS) for place in places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +69,7 @@ class GpuReading:
     """Why the GPU is not up, in one sentence."""
     processes: tuple[GpuProcess, ...] | None = None
     """Who holds the GPU; a process that computes and draws is in here twice."""
+
+
+def _words(name: str) -> list[str]:
+    return re.findall(r"[a-z0-9]+", name.lower())

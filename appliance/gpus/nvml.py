@@ -61,6 +61,7 @@ class NvmlDriver:
         self._library = library
         self._lock = threading.Lock()
         self._is_open = False
+        self._session = 0
 
     @property
     def driver_version(self) -> str:
@@ -125,6 +126,17 @@ class NvmlDriver:
         except GpuLost as error:
             return GpuReading(gpu.uuid, time.time(), up=False, error=error.message)
 
+    def xid_events(self) -> XidEvents:
+        """Return a source of the Xid events of all GPUs that report them from now on. Raises GpuError."""
+        self.count()
+        events = XidEvents(_ask_driver(pynvml.nvmlEventSetCreate), self._session, self)
+        events.add_gpus()
+        return events
+
+    def is_session(self, session: int) -> bool:
+        """Return whether what was made in a session still means something to the driver."""
+        return self._is_open and self._session == session
+
     def close(self) -> None:
         """End the session; the next call opens another."""
         with self._lock:
@@ -141,6 +153,56 @@ class NvmlDriver:
                 _load(self._library)
             _ask_driver(pynvml.nvmlInit)
             self._is_open = True
+            self._session += 1
+
+
+class XidEvents:
+    """Xid events of the GPUs that report them; for one thread, in the session in which it was made."""
+
+    def __init__(self, event_set: Any, session: int, driver: NvmlDriver) -> None:
+        self._set = event_set
+        self._session = session
+        self._driver = driver
+        self._uuids: dict[int, str] = {}
+
+    @property
+    def gpu_uuids(self) -> frozenset[str]:
+        """The GPUs that report events."""
+        return frozenset(self._uuids.values())
+
+    def add_gpus(self) -> None:
+        """Listen to GPUs that came, or came back, as well. Raises GpuError when the driver fails."""
+        for index in range(_count()):
+            with contextlib.suppress(pynvml.NVMLError):  # it is lost, or reports no events
+                handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+                if _address(handle) not in self._uuids:
+                    uuid = pynvml.nvmlDeviceGetUUID(handle)
+                    pynvml.nvmlDeviceRegisterEvents(handle, pynvml.nvmlEventTypeXidCriticalError, self._set)
+                    self._uuids[_address(handle)] = uuid
+
+    def wait(self, timeout_s: float) -> tuple[str, int] | None:
+        """Return UUID and code of the next event; None when there is none in time. Raises GpuError."""
+        if not self._driver.is_session(self._session):
+            raise GpuError("The session with the driver is over.")
+        try:
+            event = pynvml.nvmlEventSetWait_v2(self._set, round(timeout_s * 1000))
+        except pynvml.NVMLError_Timeout:
+            return None
+        except pynvml.NVMLError as error:
+            raise _driver_error(error) from None
+        # By the handle, since a card that fell off the bus no longer tells its UUID.
+        uuid = self._uuids.get(_address(event.device))
+        return (uuid, int(event.eventData)) if uuid else None
+
+    def close(self) -> None:
+        """Listen no longer. A set of an earlier session is gone already."""
+        if self._driver.is_session(self._session):
+            with contextlib.suppress(pynvml.NVMLError):
+                pynvml.nvmlEventSetFree(self._set)
+
+
+def _address(handle: Any) -> int:
+    return ctypes.cast(handle, ctypes.c_void_p).value or 0
 
 
 def _load(library: str) -> None:
