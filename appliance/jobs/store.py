@@ -33,6 +33,11 @@ from appliance.users.user import User
 
 _JOBS = "SELECT job.*, user.name AS owner FROM job JOIN user ON user.id = job.owner_id"
 
+# CROSS JOIN keeps SQLite from reading all jobs: there are few open attempts, and they have an index.
+_JOBS_OF_OPEN_ATTEMPTS = (
+    "SELECT job.*, user.name AS owner FROM attempt CROSS JOIN job ON job.id = attempt.job_id"
+    " JOIN user ON user.id = job.owner_id WHERE attempt.finished_at IS NULL"
+)
 _PAGE_OF_JOBS = _JOBS + (  # noqa: S608  constants only
     " WHERE job.state IN (SELECT value FROM json_each(:states))"
     " AND (:owner IS NULL OR job.owner_id = :owner) AND (:before IS NULL OR job.id < :before)"
@@ -50,7 +55,7 @@ _QUEUE = (
 )
 _QUEUE_OF_GPUS, _QUEUE_OF_CPUS = _QUEUE.format(gpus=1), _QUEUE.format(gpus=0)
 _UNPLACED = (
-    _REQUEST + " attempt.id FROM attempt JOIN job ON job.id = attempt.job_id"
+    _REQUEST + " attempt.id FROM attempt CROSS JOIN job ON job.id = attempt.job_id"
     " WHERE attempt.finished_at IS NULL AND attempt.placed_at IS NULL AND attempt.image_digest IS NOT NULL"
     " AND job.state = 'starting' AND (json_extract(spec, '$.gpus') > 0) = :gpus"
 )
@@ -154,7 +159,7 @@ class JobStore:
 
     def active(self) -> tuple[tuple[Job, Attempt], ...]:
         """Return every job that has an open attempt, with that attempt."""
-        jobs = self._database.rows(_JOBS + " WHERE job.state IN ('starting', 'running', 'stopping')")
+        jobs = self._database.rows(_JOBS_OF_OPEN_ATTEMPTS)
         attempts = {
             row["job_id"]: _attempt(row)
             for row in self._database.rows("SELECT * FROM attempt WHERE finished_at IS NULL")
