@@ -29,9 +29,7 @@ def prepare(directory: JobDirectory, snapshots: SnapshotStore, snapshot: str | N
     """
     if directory.workspace.exists():
         return
-    for passage in (directory.root.parent, directory.root):
-        passage.mkdir(parents=True, exist_ok=True)
-        passage.chmod(_PASSAGE_MODE)
+    make_passage(directory)
     directory.passwd.write_text(passwd(owner))
     directory.passwd.chmod(0o644)
     for folder in (directory.output, directory.home, directory.checkpoints):
@@ -49,6 +47,13 @@ def prepare(directory: JobDirectory, snapshots: SnapshotStore, snapshot: str | N
     partial.chmod(_OWNERS_MODE)
     _give(partial, owner)
     partial.rename(directory.workspace)
+
+
+def make_passage(directory: JobDirectory) -> None:
+    """Make the folder of an attempt, through which the owner passes; raises OSError."""
+    for passage in (directory.root.parent, directory.root):
+        passage.mkdir(parents=True, exist_ok=True)
+        passage.chmod(_PASSAGE_MODE)
 
 
 def _make(folder: Path, owner: User) -> None:
