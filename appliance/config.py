@@ -60,6 +60,10 @@ class WebSettings(_Section):
     allowed_hosts: str = Field(
         "", description="names, comma-separated, by which browsers may reach the page beside its address"
     )
+    trust_forwarded_for: bool = Field(
+        default=False,
+        description="believe a proxy on this box that tells the browser's address as X-Forwarded-For",
+    )
 
 
 class ExporterSettings(_Section):

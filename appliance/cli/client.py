@@ -52,6 +52,14 @@ class ApiClient:
         body = json.dumps(values or {}).encode()
         return self._json("POST", path, body, {"Content-Type": "application/json"})
 
+    def put(self, path: str, values: Mapping[str, object]) -> Any:
+        """Put JSON at the path and return the answer's."""
+        return self._json("PUT", path, json.dumps(values).encode(), {"Content-Type": "application/json"})
+
+    def patch(self, path: str, values: Mapping[str, object]) -> Any:
+        """Change what is at the path and return the answer's JSON."""
+        return self._json("PATCH", path, json.dumps(values).encode(), {"Content-Type": "application/json"})
+
     def delete(self, path: str) -> Any:
         """Delete what is at the path and return the answer's JSON."""
         return self._json("DELETE", path)

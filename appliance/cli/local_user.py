@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,11 +27,11 @@ def ensure_user(name: str, role: str, sign_in_file: Path | None) -> dict[str, ob
     with _as_owner_of(settings.store.directory):
         storage = open_storage(settings)
         found = storage.users.find(name)
-        user = found or storage.users.add(name, Role(role))
+        user = found or _add(storage, name, role)
         if user.role != role:
             raise Conflict(f"{name} is there already, with the role {user.role}. Add another name.")
         if sign_in_file is None:
-            return {"name": name, "role": role, "token": storage.users.issue_token(user), "changed": True}
+            return {"name": name, "role": role, "token": _issue(storage, user), "changed": True}
     has_signed_in = _ensure_sign_in(storage, settings, user, sign_in_file)
     changed = found is None or has_signed_in
     return {"name": name, "role": role, "sign_in_file": str(sign_in_file), "changed": changed}
@@ -43,6 +44,25 @@ def box_url(settings: Settings) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+def _add(storage: Storage, name: str, role: str) -> User:
+    with storage.database.transaction():
+        user = storage.users.add(name, Role(role))
+        storage.audit.record(_actor(), "user.add", name, f"role {role}")
+    return user
+
+
+def _issue(storage: Storage, user: User) -> str:
+    with storage.database.transaction():
+        token = storage.users.issue_token(user)
+        storage.audit.record(_actor(), "token.issue", user.name)
+    return token
+
+
+def _actor() -> str:
+    """Return the account of the box that acts, behind sudo the one that called it."""
+    return os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
+
+
 def _ensure_sign_in(storage: Storage, settings: Settings, user: User, path: Path) -> bool:
     """Write the file unless it signs the user in already; tell whether it was written."""
     url = box_url(settings)
@@ -53,7 +73,7 @@ def _ensure_sign_in(storage: Storage, settings: Settings, user: User, path: Path
         is_valid = identity is not None and identity.user.id == user.id
         if kept and is_valid and kept.url == url:
             return False
-        token = kept.token if kept and is_valid else storage.users.issue_token(user)
+        token = kept.token if kept and is_valid else _issue(storage, user)
     with _as_owner_of(path, _HOME_UMASK):
         write_sign_in(path, SignIn(url, token))
     return True

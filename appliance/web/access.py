@@ -14,6 +14,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from appliance.errors import AccessDenied, SignInRequired
 from appliance.users.user import Identity, User
+from appliance.web.audit import audit
 from appliance.web.services import services
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -40,6 +41,8 @@ def require_sign_in() -> BaseResponse | None:
         _check_csrf(request)
     if g.identity or _is_anonymous(request):
         return None
+    if _has_bearer(request):
+        _record_refusal()
     if wants_json(request):
         raise SignInRequired(_UNKNOWN_TOKEN if _has_bearer(request) else _NO_TOKEN)
     return redirect(url_for("session.sign_in_form", next=_return_path(request)))
@@ -76,7 +79,9 @@ def open_session(token: str) -> Identity:
     identity = services().storage.users.identify(token)
     if identity is None:
         limit.record_failure(address)
+        audit("session.refused", "page")
         raise SignInRequired(_UNKNOWN_TOKEN)
+    audit("session.begin", identity.user.name, actor=identity.user.name)
     session.clear()
     session["token_id"] = identity.token_id
     session.permanent = True
@@ -85,6 +90,8 @@ def open_session(token: str) -> Identity:
 
 def close_session() -> None:
     """Forget the browser's session."""
+    if identity := getattr(g, "identity", None):
+        audit("session.end", identity.user.name)
     session.clear()
 
 
@@ -114,6 +121,14 @@ def _identify(incoming: Request) -> Identity | None:
         return users.identify(incoming.headers["Authorization"].partition(" ")[2].strip())
     token_id = session.get("token_id")
     return users.identify_session(token_id) if isinstance(token_id, int) else None
+
+
+def _record_refusal() -> None:
+    """Tell the audit trail of a wrong token, as often as it is news."""
+    limit, address = services().unknown_tokens, request.remote_addr or ""
+    if not limit.is_over(address):
+        limit.record_failure(address)
+        audit("session.refused", "api")
 
 
 def _has_bearer(incoming: Request) -> bool:

@@ -13,12 +13,14 @@ from appliance.config import Settings
 from appliance.storage import Storage
 from appliance.web import access, display, protection, refusals, session_key
 from appliance.web.answers import ErrorAnswer, refuse_parameters
+from appliance.web.audit_api import audit_trail
 from appliance.web.box import box
 from appliance.web.gpus import gpus
 from appliance.web.health import health
 from appliance.web.job_pages import job_pages
 from appliance.web.jobs import jobs
 from appliance.web.overview import overview
+from appliance.web.secrets import secrets
 from appliance.web.services import Services, install
 from appliance.web.session import session_pages
 from appliance.web.submit_page import submit_page
@@ -51,7 +53,7 @@ def create_app(settings: Settings, storage: Storage) -> Flask:
     app.after_request(protection.add_headers)
     refusals.install(app)
     display.install(app)
-    for api in (jobs, users, gpus, box):
+    for api in (jobs, users, gpus, box, secrets, audit_trail):
         app.register_api(api)
     for pages in (health, session_pages, overview, job_pages, submit_page, user_pages):
         app.register_blueprint(pages)

@@ -11,10 +11,10 @@ from appliance.audit import NOBODY, Action
 from appliance.web.services import services
 
 
-def audit(action: Action, subject: object, detail: str = "") -> None:
+def audit(action: Action, subject: object, detail: str = "", actor: str | None = None) -> None:
     """Record that the user of this request did something to the subject: a job's id, a user's name, a GPU."""
     identity = getattr(g, "identity", None)
-    actor = identity.user.name if identity else NOBODY
+    actor = actor or (identity.user.name if identity else NOBODY)
     services().storage.audit.record(actor, action, str(subject), detail, request.remote_addr or "")
 
 

@@ -18,6 +18,8 @@ from appliance.users.user import User
 from appliance.web import job_files, log_text
 from appliance.web.access import current_user
 from appliance.web.answers import Parameters, Time, answer, api_blueprint, rfc3339
+from appliance.web.audit import audit
+from appliance.web.change import JobChange, change
 from appliance.web.job_json import JobDetail, JobList, job_detail, job_summary
 from appliance.web.log_stream import LogStream, choose_attempt
 from appliance.web.services import services
@@ -148,6 +150,13 @@ def show_job(path: JobPath) -> Response:
     return answer(job_detail(services().storage.jobs, visible_job(path.job_id)))
 
 
+@jobs.patch("/<int:job_id>", responses={200: JobDetail})
+def change_job(path: JobPath, body: JobChange) -> Response:
+    """Change the priority, the time limit or the name of a job; of one that runs, the time limit."""
+    job = change(visible_job(path.job_id).id, body)
+    return answer(job_detail(services().storage.jobs, job))
+
+
 @jobs.post("/<int:job_id>/cancel", responses={200: JobDetail})
 def cancel_job(path: JobPath) -> Response:
     """Ask for the end of a job; the scheduler stops it."""
@@ -243,8 +252,11 @@ def owner_id(user: User, owner: str) -> int | None:
 def cancel(job: Job, by: User) -> Job:
     """Leave the wish that the job be cancelled; raises Conflict when it has finished."""
     store = services().storage.jobs
-    if not store.request_cancel(job.id, by) and store.get(job.id).is_finished:
-        raise Conflict(f"Job {job.id} is finished already.")
+    with services().storage.database.transaction():
+        if store.request_cancel(job.id, by):
+            audit("job.cancel", job.id, f"of {job.owner}")
+        elif store.get(job.id).is_finished:
+            raise Conflict(f"Job {job.id} is finished already.")
     return store.get(job.id)
 
 

@@ -55,11 +55,15 @@ def _adjustments(settings: Settings, listener: socket.socket) -> dict[str, objec
         "channel_request_lookahead": 1,
         # A proxy on the box itself may say that the browser came by https; nobody else is believed.
         "trusted_proxy": "127.0.0.1",
-        "trusted_proxy_headers": "x-forwarded-proto",
+        "trusted_proxy_headers": _believed_headers(settings),
         "clear_untrusted_proxy_headers": True,
         "ident": None,
         "asyncore_use_poll": True,
     }
+
+
+def _believed_headers(settings: Settings) -> str:
+    return "x-forwarded-proto x-forwarded-for" if settings.web.trust_forwarded_for else "x-forwarded-proto"
 
 
 def _bind(address: str) -> socket.socket:

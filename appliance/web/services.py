@@ -25,6 +25,8 @@ class Services:
     streams: threading.BoundedSemaphore
     """One permit for each log that may be followed at once; each of them holds a thread."""
     sign_ins: SignInLimit
+    unknown_tokens: SignInLimit
+    """How many wrong bearer tokens of one address get a line in the audit trail; all of them are refused."""
     stopping: threading.Event
     """Set when the process is about to end; followed logs end then."""
 
@@ -32,7 +34,14 @@ class Services:
     def of(cls, settings: Settings, storage: Storage) -> Services:
         """Return the services for these settings, with as many streams as leave threads for requests."""
         streams = max(1, settings.web.threads - _THREADS_FOR_REQUESTS)
-        return cls(settings, storage, threading.BoundedSemaphore(streams), SignInLimit(), threading.Event())
+        return cls(
+            settings,
+            storage,
+            threading.BoundedSemaphore(streams),
+            SignInLimit(),
+            SignInLimit(),
+            threading.Event(),
+        )
 
 
 def install(services: Services) -> None:

@@ -35,6 +35,11 @@ class SignInLimit:
             if len(self._recent(address)) >= _FAILURES:
                 raise TooManySignIns("Too many wrong tokens from this address. Wait a minute and try again.")
 
+    def is_over(self, address: str) -> bool:
+        """Return whether the address has reached its limit."""
+        with self._lock:
+            return len(self._recent(address)) >= _FAILURES
+
     def record_failure(self, address: str) -> None:
         """Count a wrong token."""
         with self._lock:

@@ -8,12 +8,13 @@ from collections.abc import Iterable
 from typing import BinaryIO
 
 from appliance.datasets.library import DatasetLibrary
-from appliance.errors import InvalidRequest
+from appliance.errors import InvalidRequest, NotFound
 from appliance.jobs.job import Job
 from appliance.jobs.spec import JobSpec, parse_spec
 from appliance.scheduler.admission import refusal
 from appliance.users.user import User
 from appliance.validation import unknown_name
+from appliance.web.audit import audit
 from appliance.web.services import services
 
 _GIT_COMMIT = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,99}")
@@ -29,9 +30,13 @@ def submit(owner: User, values: object, code: BinaryIO | None, git_commit: str |
     if reason := refusal(spec, storage.box.box()):
         raise InvalidRequest(reason)
     _check_data(spec.data, dataset_names())
+    _check_secrets(spec, owner)
     _check_commit(git_commit)
     snapshot = storage.snapshots.add(code).sha256 if code else None
-    return storage.jobs.add(spec, owner, snapshot, git_commit)
+    with storage.database.transaction():
+        job = storage.jobs.add(spec, owner, snapshot, git_commit)
+        audit("job.submit", job.id, job.name)
+    return job
 
 
 def parse_json(text: str) -> object:
@@ -62,6 +67,15 @@ def _check_data(wanted: Iterable[str], known: list[str]) -> None:
         if not known:
             raise InvalidRequest(f'Unknown data set "{name}". This box has none yet: see spud data --help')
         raise InvalidRequest(unknown_name(name, known, f'data set "{name}"'))
+
+
+def _check_secrets(spec: JobSpec, owner: User) -> None:
+    try:
+        services().storage.secrets.check(owner.id, spec.secrets)
+    except NotFound as error:
+        raise InvalidRequest(error.message) from None
+    if both := sorted(spec.env.keys() & set(spec.secrets)):
+        raise InvalidRequest(f"{both[0]} is both a secret and a variable of env. Leave one out.")
 
 
 def _check_commit(git_commit: str | None) -> None:

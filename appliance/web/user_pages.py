@@ -9,7 +9,7 @@ from appliance.errors import InvalidRequest, SpudError
 from appliance.users.user import Role
 from appliance.web.access import require_admin
 from appliance.web.services import services
-from appliance.web.users import add, revoke
+from appliance.web.users import add, issue, revoke
 
 user_pages = Blueprint("user_pages", __name__, url_prefix="/users")
 user_pages.before_request(require_admin)
@@ -38,8 +38,7 @@ def add_user() -> Response:
 @user_pages.post("/<name>/tokens")
 def issue_token(name: str) -> Response:
     """Issue one more token and show it, without redirect as above."""
-    store = services().storage.users
-    return make_response(_page(new_name=name, new_token=store.issue_token(store.get(name))), 201)
+    return make_response(_page(new_name=name, new_token=issue(name)), 201)
 
 
 @user_pages.get("/<name>/revoke")

@@ -9,6 +9,7 @@ from appliance.errors import Conflict
 from appliance.users.user import Role, User, check_name
 from appliance.web.access import current_user, require_admin
 from appliance.web.answers import Parameters, Time, answer, api_blueprint, rfc3339
+from appliance.web.audit import audited
 from appliance.web.services import services
 
 users = api_blueprint("users", "/api/v1")
@@ -97,8 +98,7 @@ def add_user(body: NewUser) -> Response:
 def issue_token(path: UserPath) -> Response:
     """Issue one more token to a user (administrators only)."""
     require_admin()
-    store = services().storage.users
-    return answer(NewToken(name=path.name, token=store.issue_token(store.get(path.name))), 201)
+    return answer(NewToken(name=path.name, token=issue(path.name)), 201)
 
 
 @users.delete("/users/<name>/tokens", responses={200: RevokedTokens})
@@ -111,8 +111,16 @@ def revoke_tokens(path: UserPath) -> Response:
 def add(name: str, role: Role) -> tuple[User, str]:
     """Add a user; return it with its first token. Raises InvalidRequest or Conflict."""
     store = services().storage.users
-    user = store.add(check_name(name), role)
-    return user, store.issue_token(user)
+    with audited("user.add", name, f"role {role}, with a token"):
+        user = store.add(check_name(name), role)
+        return user, store.issue_token(user)
+
+
+def issue(name: str) -> str:
+    """Return one more token of a user; raises NotFound."""
+    store = services().storage.users
+    with audited("token.issue", name):
+        return store.issue_token(store.get(name))
 
 
 def revoke(name: str) -> int:
@@ -125,7 +133,8 @@ def revoke(name: str) -> int:
             f"{name} is the only administrator with a token. Give another administrator one first:"
             " spud user add NAME --role admin"
         )
-    return store.revoke_tokens(user)
+    with audited("token.revoke", name):
+        return store.revoke_tokens(user)
 
 
 def _user(user: User, tokens: int) -> UserJson:
