@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property
+from http.client import HTTPException
 from typing import Any
 
 import docker
@@ -34,13 +35,13 @@ from appliance.containers.engine import (
     LaunchRefused,
     NameTaken,
 )
+from appliance.containers.log_connection import LogRefused, log_pieces
+from appliance.containers.log_frames import FrameParser
 from appliance.errors import Unavailable
 from appliance.jobs.box import Image
-from appliance.jobs.log import Kind, LogRecord
+from appliance.jobs.log import LogRecord
 
 _TIMEOUT_S = 60
-_SILENCE_S = 10 * 365 * 86400
-"""How long a log may be silent: for ever, in a form that the socket takes."""
 _GPU_LIMITS = [
     Ulimit(name="memlock", soft=-1, hard=-1),
     Ulimit(name="stack", soft=64 * 1024**2, hard=64 * 1024**2),
@@ -48,7 +49,6 @@ _GPU_LIMITS = [
 """What CUDA's pinned memory and NCCL need (NVIDIA Containers User Guide, "Setting up shared memory")."""
 _GOING_DOWN = ("containerd", "connection error", "transport is closing", "shutting down")
 _UNNAMED = "<none>:<none>"
-_TIMESTAMP = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z")
 _LOG_FILE_BYTES = 100 * 1024**2
 _NEVER = "0001-01-01T00:00:00Z"
 _CDI_KIND = "nvidia.com/gpu"
@@ -134,15 +134,22 @@ class DockerEngine:
 
     def logs(self, name: str, *, follow: bool = False, tail: int | None = None) -> Iterator[LogRecord]:
         """Yield the output; see `ContainerEngine`."""
-        with _answering(self._socket), _absent_is_fine(), _unreadable_is_told(name):
-            frames = self._stream_client.logs(
-                name, stream=True, follow=follow, timestamps=True, tail="all" if tail is None else tail
-            )
-            for frame in frames:
-                if record := _record(frame):
-                    yield record
-                else:
-                    logger.warning("The engine cannot read all of the log of %s: %r", name, frame[:200])
+        for records in self.log_batches(name, follow=follow, tail=tail):
+            yield from records
+
+    def log_batches(
+        self, name: str, *, follow: bool = False, tail: int | None = None
+    ) -> Iterator[list[LogRecord]]:
+        """Yield the output as it comes; see `ContainerEngine`."""
+        query = {"stdout": 1, "stderr": 1, "timestamps": 1, "follow": int(follow)}
+        parser = FrameParser()
+        with _log_coming(self._socket, name):
+            for piece in log_pieces(self._socket, name, {**query, "tail": "all" if tail is None else tail}):
+                yield parser.feed(piece)
+        if parser.is_within_frame:
+            raise EngineUnavailable(f"The Docker engine at {self._socket} broke off the log of {name}.")
+        for complaint in parser.complaints:
+            logger.warning("The engine cannot read all of the log of %s: %r", name, complaint[:200])
 
     def started_at(self) -> float | None:
         """Return when the engine was started; see `ContainerEngine`.
@@ -189,10 +196,6 @@ class DockerEngine:
     @cached_property
     def _client(self) -> docker.APIClient:
         return connect(self._socket, _TIMEOUT_S)
-
-    @cached_property
-    def _stream_client(self) -> docker.APIClient:
-        return connect(self._socket, _SILENCE_S)
 
     def _host_config(self, arguments: ContainerArguments) -> HostConfig:
         device_requests = self._device_requests(arguments.gpu_uuids)
@@ -262,32 +265,22 @@ def _log_config(size_bytes: int) -> LogConfig:
 
 
 @contextmanager
-def _unreadable_is_told(name: str) -> Iterator[None]:
-    """Let a log that the engine cannot read end, since a job must not wait for it for ever."""
+def _log_coming(socket: str, name: str) -> Iterator[None]:
+    """Turn an absent engine into EngineUnavailable; let a log that cannot be read end, since a job waits."""
     try:
         yield
-    except NotFound:
-        raise
-    except APIError as error:
-        logger.warning("The engine cannot read the log of %s: %s", name, _explanation(error))
+    except LogRefused as error:
+        # 404, 409: the container is gone, or its removal is under way.
+        if error.status not in (requests.codes.not_found, requests.codes.conflict):
+            logger.warning("The engine cannot read the log of %s: %s", name, error)
+    except (OSError, HTTPException) as error:
+        raise EngineUnavailable(f"The Docker engine at {socket} does not answer.") from error
 
 
 def _explanation(error: APIError) -> str:
     """Return the engine's reason without the chain of its components that pass it on."""
     text = str(error.explanation or error).strip().removesuffix(": unknown")
     return text.rpartition("container process: ")[2].removeprefix("error during container init: ")
-
-
-def _record(frame: bytes) -> LogRecord | None:
-    """Return one message of the engine's log; what is longer than its buffer comes in parts.
-
-    None for the engine's own complaint ("Error grabbing logs: ..."), which has no timestamp.
-    """
-    timestamp, _, text = frame.partition(b" ")
-    if not _TIMESTAMP.fullmatch(timestamp):
-        return None
-    kind = Kind.FULL if text.endswith(b"\n") else Kind.PART
-    return LogRecord(timestamp, kind, text.removesuffix(b"\n").replace(b"\n", b" "))
 
 
 def _container(inspected: Mapping[str, Any]) -> Container:

@@ -82,6 +82,11 @@ class ContainerEngine(Protocol):
     def logs(self, name: str, *, follow: bool = False, tail: int | None = None) -> Iterator[LogRecord]:
         """Yield the output, or its last records; following, until the container ends."""
 
+    def log_batches(
+        self, name: str, *, follow: bool = False, tail: int | None = None
+    ) -> Iterator[list[LogRecord]]:
+        """Yield the same in batches, each as soon as it comes; following may also end with the engine."""
+
     def find_image(self, name: str) -> Image | None:
         """Return the local image of that name, or None."""
 

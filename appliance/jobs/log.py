@@ -14,7 +14,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import BinaryIO
@@ -24,10 +24,10 @@ SPUD_PREFIX = b"[spud] "
 """What stands before Spud's own lines where people read them."""
 
 _TAIL_BYTES = 65_536
-_END_BYTES = 4 * _TAIL_BYTES
+_END_BYTES = 2 * 1024**2
 """More than can follow the mark of a log that has reached its limit."""
 _BLOCK_BYTES = 262_144
-_KIND_AT, _TEXT_AT = 31, 33
+_KIND_AT, TEXT_AT = 31, 33
 _SPUDS = b"Z S "
 _SPUDS_LINE = re.compile(rb"(?m)^[-0-9T:.]{29}Z S ")
 
@@ -44,12 +44,14 @@ class Kind(Enum):
 class LogRecord:
     """A line of output, a part of a long one, or a line of Spud's own.
 
-    `timestamp` is the engine's, to the nanosecond.
+    `timestamp` is the engine's, to the nanosecond. Whether it was written to standard error is known as long
+    as it comes from the engine; the file does not keep it.
     """
 
     timestamp: bytes
     kind: Kind
     text: bytes
+    is_error: bool = field(default=False, compare=False)
 
     def encode(self) -> bytes:
         """Return the record as it stands in the file."""
@@ -92,7 +94,7 @@ def append_notice(path: Path, text: str, at: float | None = None) -> None:
     at = time.time() if at is None else at
     with path.open("ab+", buffering=0) as file:
         _cut_torn_line(file)
-        ending = [LogRecord(stamp(at), Kind.SPUD, b"")] if _ends_within_line(file) else []
+        ending = [LogRecord(stamp(at), Kind.SPUD, b"")] if ends_within_line(file) else []
         write(file, b"".join(record.encode() for record in (*ending, *notice(text, at))))
 
 
@@ -146,7 +148,7 @@ def text_of(block: bytes) -> bytes:
 
 
 def _text_of_line(line: bytes) -> bytes:
-    kind, text = line[_KIND_AT : _KIND_AT + 1], line[_TEXT_AT:]
+    kind, text = line[_KIND_AT : _KIND_AT + 1], line[TEXT_AT:]
     if kind == Kind.PART.value:
         return text
     prefix = SPUD_PREFIX if text and kind == Kind.SPUD.value else b""
@@ -155,17 +157,13 @@ def _text_of_line(line: bytes) -> bytes:
 
 def tail(path: Path, lines: int) -> list[str]:
     """Return the last records of the job's own output, at most `lines` and at most 64 KiB of them."""
-    return [record.text.decode(errors="replace") for record in tail_records(path)[-lines:]]
-
-
-def tail_records(path: Path) -> list[LogRecord]:
-    """Return the last records of the job's own output, at most 64 KiB of them."""
     try:
         with path.open("rb") as file:
             records = [decode(line) for line in _tail(file).split(b"\n")[:-1]]
     except FileNotFoundError:
         return []
-    return [record for record in records if record.kind is not Kind.SPUD]
+    own = [record for record in records if record.kind is not Kind.SPUD]
+    return [record.text.decode(errors="replace") for record in own[-lines:]]
 
 
 def read_cursor(path: Path) -> LogCursor:
@@ -205,7 +203,8 @@ def _cut_at(path: Path) -> int | None:
     return None
 
 
-def _ends_within_line(file: BinaryIO) -> bool:
+def ends_within_line(file: BinaryIO) -> bool:
+    """Return whether the log ends with a part of a line."""
     last = _last_line(file, file.seek(0, os.SEEK_END))
     return last[_KIND_AT : _KIND_AT + 1] == Kind.PART.value
 
