@@ -1,47 +1,26 @@
 """Which waiting jobs start now, and on what. Pure.
 
-Jobs with GPUs and jobs without wait in two lanes, since they compete for different things: the former
-for cards, the latter for cores. In each lane the order is priority (high first), then age, and a job
-that must wait is not overtaken, so it cannot starve.
+Jobs with GPUs and jobs without wait in two lanes, since they compete for different things: the former for
+cards, the latter for cores. In each lane the order is priority (high first), then age; `lane.py` has the
+rules by which a job may start before one that is ahead of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from math import inf
 
-from appliance.gpus.gpu import Gpu
-from appliance.jobs.job import Request, Reservation, Share
+from appliance.jobs.job import Request
+from appliance.scheduler import waiting
+from appliance.scheduler.lane import Lane
+from appliance.scheduler.place import Place, cores
+from appliance.scheduler.plan import Card, CoresHeld, Placement, Plan
+from appliance.scheduler.timeline import Timeline
 
+__all__ = ["Card", "CoresHeld", "Placement", "Plan", "cores", "plan"]
 
-@dataclass(frozen=True, slots=True)
-class Card:
-    """A GPU of the box: what jobs hold of it, and why it is not given away if it is not."""
-
-    gpu: Gpu
-    reservations: tuple[Reservation, ...] = ()
-    withheld: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """A job that can start now, with the GPUs it gets."""
-
-    request: Request
-    shares: tuple[Share, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What starts now, and why the rest waits.
-
-    `waiting` has the reasons of single jobs by their ids; `lanes` the reason of all others of a lane, by
-    "gpus" and "cpus".
-    """
-
-    placements: list[Placement] = field(default_factory=list)
-    waiting: dict[int, str] = field(default_factory=dict)
-    lanes: dict[str, str] = field(default_factory=dict)
+_OVERDUE_S = 1.0
+"""When a job is expected to end whose time limit is over, while it is being stopped."""
 
 
 def plan(
@@ -50,49 +29,44 @@ def plan(
     cards: Sequence[Card],
     free_cpus: float,
     all_cpus: float,
-    now: float,  # noqa: ARG001
+    now: float,
+    held_cpus: Sequence[CoresHeld] = (),
 ) -> Plan:
     """Return what starts now and why the rest waits; the requests are in order of priority, then age.
 
-    `free_cpus` are the cores of `all_cpus` that no running job without GPU holds; `now` is Unix seconds.
+    `free_cpus` are the cores of `all_cpus` that no running job without GPU holds, `held_cpus` says who has
+    the others; `now` is Unix seconds.
     """
     result = Plan()
-    _plan_gpus(on_gpus, cards, result)
-    _plan_cpus(on_cpus, free_cpus, all_cpus, result)
+    ordered = sorted(cards, key=lambda card: (card.gpu.index, card.gpu.uuid))
+    Lane("gpus", [_card(card, now) for card in ordered], now, result).plan(on_gpus)
+    Lane("cpus", [_all_cores(free_cpus, all_cpus, held_cpus, now)], now, result).plan(on_cpus)
     return result
 
 
-def cores(cpus: float | None, all_cpus: float) -> float:
-    """Return the cores that a job without GPU holds: what it asks for, else all of them."""
-    return min(cpus or all_cpus, all_cpus)
+def _card(card: Card, now: float) -> Place:
+    timeline = Timeline(max(1, card.shareable_bytes))
+    for held in card.reservations:
+        amount = timeline.capacity if held.memory_bytes is None else held.memory_bytes
+        timeline.take(amount, now, _end(held.ends_by, now))
+    holders = tuple(
+        waiting.Holder(held.job_id, f"GPU {card.gpu.index}", held.memory_bytes, held.ends_by)
+        for held in card.reservations
+    )
+    return Place(timeline, holders, card)
 
 
-def _plan_gpus(requests: Sequence[Request], cards: Sequence[Card], result: Plan) -> None:
-    left = [card.gpu for card in cards if not card.reservations and not card.withheld]
-    left.sort(key=lambda gpu: gpu.index)
-    for request in requests:
-        if request.gpus > len(left):
-            _wait(result, "gpus", request, _missing(request.gpus, "GPU", len(left)))
-            return
-        result.placements.append(Placement(request, tuple(Share(gpu.uuid) for gpu in left[: request.gpus])))
-        left = left[request.gpus :]
+def _all_cores(free: float, all_cpus: float, held: Sequence[CoresHeld], now: float) -> Place:
+    timeline = Timeline(all_cpus)
+    for one in held:
+        timeline.take(one.cpus, now, _end(one.ends_by, now))
+    if (by_others := all_cpus - free - sum(one.cpus for one in held)) > 0:
+        timeline.take(by_others, now, inf)
+    holders = tuple(
+        waiting.Holder(one.job_id, waiting.count(one.cpus, "core"), None, one.ends_by) for one in held
+    )
+    return Place(timeline, holders)
 
 
-def _plan_cpus(requests: Sequence[Request], free: float, all_cpus: float, result: Plan) -> None:
-    for request in requests:
-        wanted = cores(request.cpus, all_cpus)
-        if wanted > free:
-            _wait(result, "cpus", request, _missing(wanted, "core", free))
-            return
-        result.placements.append(Placement(request, ()))
-        free -= wanted
-
-
-def _wait(result: Plan, lane: str, head: Request, missing: str) -> None:
-    result.waiting[head.job_id] = missing
-    result.lanes[lane] = f"job {head.job_id}, which is ahead and waits for {missing}"
-
-
-def _missing(wanted: float, noun: str, free: float) -> str:
-    plural = "" if wanted == 1 else "s"
-    return f"{wanted:g} {noun}{plural}, of which {free:g} {'is' if free == 1 else 'are'} free"
+def _end(ends_by: float | None, now: float) -> float:
+    return inf if ends_by is None else max(ends_by, now + _OVERDUE_S)
