@@ -30,7 +30,7 @@ _V2_FILES = {
     "stat": "memory.stat",
 }
 _NO_LIMIT_BYTES = 2**60
-_SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 0.25
+_SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 0.05
 _FASTEST_BYTES_PER_S = 8 * 1024**3
 """More than a job can fill: every page is zeroed by the kernel first."""
 _COUNTED_AFTER_S = 0.1

@@ -34,8 +34,8 @@ def memory_used(memory: MemoryUse | None) -> tuple[str, ...]:
 
 
 def shared_memory_used(memory: MemoryUse | None, shm_bytes: int | None) -> tuple[str, ...]:
-    """Return how full /dev/shm was seen, nothing where it was not counted."""
-    if memory is None or memory.shmem_bytes is None:
+    """Return how full /dev/shm was seen, nothing where it was not counted or filled between two samples."""
+    if memory is None or memory.shmem_bytes is None or memory.shmem_bytes < (shm_bytes or 0) / 2:
         return ()
     limit = f" of {size(shm_bytes)}" if shm_bytes else ""
     return (f"shared memory held at most {size(memory.shmem_bytes)}{limit}",)
