@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from appliance.containers.cgroup import MemoryUse
-from appliance.jobs.reason import Outcome, Reason
+from appliance.jobs.advice import ADVICE
+from appliance.jobs.reason import NEVER_RETRIED, RETRIED, Outcome, Reason
 from appliance.jobs.verdict import (
     Ending,
     box_restarted,
@@ -324,3 +325,26 @@ def test_every_verdict_without_a_container_has_evidence_and_advice() -> None:
     ):
         assert verdict.evidence
         assert verdict.advice.endswith(".")
+
+
+# The documentation
+
+
+def documented() -> dict[str, list[str]]:
+    lines = (Path(__file__).parents[2] / "docs" / "verdicts.md").read_text().splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| `")]
+    return {row[0].strip("`"): row for row in rows}
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_every_reason_is_documented_with_proof_retry_and_advice(reason: Reason) -> None:
+    _, outcome, proof, retried, advice = documented()[reason]
+    assert outcome.strip("`") in set(Outcome)
+    assert proof
+    assert advice == ADVICE[reason]
+    assert retried.startswith("yes") == (reason in RETRIED)
+    assert (retried in {"never", "no"}) == (reason in NEVER_RETRIED)
+
+
+def test_no_reason_is_documented_that_there_is_not() -> None:
+    assert set(documented()) == set(Reason)
