@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    WithJsonSchema,
     model_validator,
 )
 
@@ -39,7 +40,7 @@ _LONGEST_TIME_S = 10 * 366 * 86_400
 
 def parse_size(text: object) -> int:
     """Return bytes for `8G`, `512M` or a number of bytes; K, M, G and T are powers of 1024."""
-    if isinstance(text, int):
+    if isinstance(text, int) and not isinstance(text, bool):
         return text
     match = _SIZE.fullmatch(str(text).strip())
     if not match:
@@ -49,7 +50,7 @@ def parse_size(text: object) -> int:
 
 def parse_duration(text: object) -> int:
     """Return seconds for `2h`, `1h30m`, `90s` or a number of seconds."""
-    if isinstance(text, int):
+    if isinstance(text, int) and not isinstance(text, bool):
         return text
     match = _DURATION.fullmatch(str(text).strip())
     if not match:
@@ -84,6 +85,13 @@ def _check_image(name: str) -> str:
     return name
 
 
+def _refuse_flag(value: object) -> object:
+    """Refuse true and false where a number belongs; Python would take them for 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError("must be a number")  # noqa: TRY004  pydantic turns a ValueError into a sentence
+    return value
+
+
 def _check_argument(argument: str) -> str:
     if "\0" in argument:
         raise ValueError("has a NUL character")
@@ -114,10 +122,48 @@ def _check_retried(reason: Reason) -> Reason:
 
 
 Argument = Annotated[str, StringConstraints(max_length=32_768), AfterValidator(_check_argument)]
-Name = Annotated[str, AfterValidator(_check_name)]
-ImageName = Annotated[str, AfterValidator(_check_image)]
-Size = Annotated[int, BeforeValidator(parse_size)]
-Duration = Annotated[int, BeforeValidator(parse_duration)]
+Name = Annotated[
+    str, AfterValidator(_check_name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME.pattern}$"})
+]
+ImageName = Annotated[
+    str,
+    AfterValidator(_check_image),
+    WithJsonSchema({"type": "string", "pattern": f"^{_IMAGE_NAME.pattern}$"}),
+]
+Whole = Annotated[int, BeforeValidator(_refuse_flag)]
+Cores = Annotated[float, Field(gt=0, le=1024), BeforeValidator(_refuse_flag)]
+Size = Annotated[
+    int,
+    BeforeValidator(parse_size),
+    Field(ge=_SMALLEST_MEMORY_BYTES, le=_LARGEST_MEMORY_BYTES),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": _SMALLEST_MEMORY_BYTES, "maximum": _LARGEST_MEMORY_BYTES},
+                {"type": "string", "pattern": r"^[0-9]{1,15}(\.[0-9]{1,9})?\s*[kKmMgGtT]?(i?[bB])?$"},
+            ],
+            "examples": ["8G"],
+        }
+    ),
+]
+Duration = Annotated[
+    int,
+    BeforeValidator(parse_duration),
+    Field(gt=0, le=_LONGEST_TIME_S),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": _LONGEST_TIME_S},
+                {
+                    "type": "string",
+                    "pattern": "^([0-9]+[dD])?([0-9]+[hH])?([0-9]+[mM])?([0-9]+[sS]?)?$",
+                    "minLength": 1,
+                },
+            ],
+            "examples": ["1h30m"],
+        }
+    ),
+]
 GpuModel = Annotated[str, StringConstraints(max_length=100), AfterValidator(_check_model)]
 CodeFile = Annotated[str, StringConstraints(max_length=255), AfterValidator(_check_file)]
 SecretName = Annotated[str, StringConstraints(max_length=100), AfterValidator(_check_secret)]
@@ -134,31 +180,27 @@ class JobSpec(BaseModel):
     )
     name: Name | None = Field(None, description="what the job is called in lists")
     image: ImageName | None = Field(None, description="image to run in; the box has a default")
-    gpus: int = Field(0, ge=0, le=1024, description="GPUs the job gets; for itself alone without gpu_memory")
+    gpus: Whole = Field(
+        0, ge=0, le=1024, description="GPUs the job gets; for itself alone without gpu_memory"
+    )
     gpu_memory: Size | None = Field(
         None,
-        ge=_SMALLEST_MEMORY_BYTES,
-        le=_LARGEST_MEMORY_BYTES,
         description="memory it needs of each GPU, in bytes or as 6G; it then shares the cards",
     )
     gpu_model: GpuModel | None = Field(
         None, description='part of the name of the card it wants, as "GTX 1070"'
     )
-    cpus: float | None = Field(None, gt=0, le=1024, description="cores the job may use")
+    cpus: Cores | None = Field(None, description="cores the job may use")
     memory: Size | None = Field(
         None,
-        ge=_SMALLEST_MEMORY_BYTES,
-        le=_LARGEST_MEMORY_BYTES,
         description="host memory the job may use, in bytes or as 8G",
     )
     time: Duration | None = Field(
         None,
-        gt=0,
-        le=_LONGEST_TIME_S,
         description="limit in seconds or as 2h, after which the job is stopped",
     )
-    priority: int = Field(0, ge=-1000, le=1000, description="higher starts first")
-    retries: int = Field(0, ge=0, le=100, description="times it is tried again after a fault of the box")
+    priority: Whole = Field(0, ge=-1000, le=1000, description="higher starts first")
+    retries: Whole = Field(0, ge=0, le=100, description="times it is tried again after a fault of the box")
     retry_on: tuple[RetriedReason, ...] = Field(
         (), max_length=20, description="further reasons to try again for, such as user_error"
     )

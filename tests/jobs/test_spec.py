@@ -41,6 +41,10 @@ def test_durations_add_up(text: str | int, seconds: int) -> None:
         ({"env": {"NVIDIA_VISIBLE_DEVICES": "all"}}, "env .*which Spud sets itself"),
         ({"env": {"a b": "c"}}, "env .*no variable can have"),
         ({"cpus": float("nan")}, "cpus: nan "),
+        ({"gpus": True}, "gpus: True must be a number"),
+        ({"cpus": True}, "cpus: True must be a number"),
+        ({"memory": True}, "memory: True must be a size"),
+        ({"time": False}, "time: False must be a time"),
     ],
 )
 def test_a_bad_value_is_refused_in_one_sentence(values: dict[str, object], sentence: str) -> None:
