@@ -42,7 +42,8 @@ def api_blueprint(noun: str, url_prefix: str) -> APIBlueprint:
         __name__,
         url_prefix=url_prefix,
         abp_tags=[Tag(name=noun)],
-        abp_responses={"4XX": ErrorAnswer, "5XX": ErrorAnswer},
+        # 400 by itself too: the library would describe it as a list of errors.
+        abp_responses={"400": ErrorAnswer, "4XX": ErrorAnswer, "5XX": ErrorAnswer},
     )
 
 
