@@ -179,6 +179,15 @@ class DataSettings(_Section):
     """The data sets that jobs can mount."""
 
     directory: Path = Field(Path("/var/lib/spud/data"), description="one folder per data set")
+    link_targets: str = Field(
+        "", description="folders, comma-separated, that links in there may lead to, such as a large disk"
+    )
+
+    @property
+    def roots(self) -> tuple[Path, ...]:
+        """Where data sets may really be: the directory, and what its links may lead to."""
+        linked = (Path(text.strip()) for text in self.link_targets.split(",") if text.strip())
+        return (self.directory, *linked)
 
 
 class Settings(_Section):

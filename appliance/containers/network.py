@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
-from appliance.config import EngineSettings, NetworkSettings, Settings
+from appliance.config import Settings
 from appliance.errors import SpudError, Unavailable
 
 logger = logging.getLogger(__name__)
@@ -57,9 +57,9 @@ class NetworkEngine(Protocol):
         """Let the box's `nft` read the rules, in a container of that name, as the box's own."""
 
 
-def job_network(engine: EngineSettings, network: NetworkSettings) -> str:
-    """Return the engine's name of the network that jobs run on."""
-    return engine.prefix if network.mode == "isolated" else network.mode
+def job_network(settings: Settings) -> str:
+    """Return the engine's name for the network that jobs join."""
+    return settings.engine.prefix if settings.network.mode == "isolated" else settings.network.mode
 
 
 def interface(prefix: str) -> str:
@@ -71,7 +71,7 @@ def rules(interface: str, subnets: Collection[str], reachable_ports: Collection[
     """Return what `nft` loads; tables that are there already are replaced in the same transaction.
 
     A refusal is told to the job, so that it fails at once and not after a timeout. Only answers to what the
-    box itself began pass, so a connection that a job opened while the rules were missing ends with them.
+    box itself began pass, so a connection that a job opened while the rules were missing is reset by them.
     """
     ports = ", ".join(str(port) for port in sorted(reachable_ports))
     reachable = f"meta l4proto {{ tcp, udp }} th dport {{ {ports} }} accept" if ports else ""
@@ -85,6 +85,7 @@ table inet {interface} {{
     iifname != "{interface}" accept
     ct direction reply ct state established,related accept
     {reachable}
+    meta l4proto tcp reject with tcp reset
     reject
   }}
   chain forward {{

@@ -17,7 +17,7 @@ import shutil
 import tempfile
 import urllib.request
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
 from appliance.datasets.dataset import KNOWN, DataFile, DataSet, StoredDataSet, StoredFile
-from appliance.errors import Conflict, InvalidRequest, NotFound, StorageFull, Unavailable
+from appliance.errors import AccessDenied, Conflict, InvalidRequest, NotFound, StorageFull, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +78,20 @@ class DatasetLibrary:
         if not name or name.startswith(".") or Path(name).name != name or not manifest.exists():
             raise NotFound(f"No data set {name!r} on this box. List data sets with: spud data list")
         return _read_manifest(manifest)
+
+    def folder(self, name: str, roots: Iterable[Path]) -> Path:
+        """Return where a data set really is, all links followed.
+
+        Raises AccessDenied unless that is inside one of the roots: the engine mounts it as root.
+        """
+        place = (self.directory / name).resolve()
+        for root in (root.resolve() for root in roots):
+            if place.is_relative_to(root) and place != root:
+                return place
+        raise AccessDenied(
+            f"The data set {name} is a link to {place}, which jobs may not mount."
+            " Add its folder to [data] link_targets if they may."
+        )
 
     def import_folder(self, name: str, source: Path, progress: Progress) -> Addition:
         """Copy a known data set from a folder that holds its files, plain or .gz.

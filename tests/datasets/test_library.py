@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from appliance.datasets.library import MANIFEST, MirrorsUnreachable
-from appliance.errors import Conflict, InvalidRequest, NotFound, Unavailable
+from appliance.errors import AccessDenied, Conflict, InvalidRequest, NotFound, Unavailable
 from tests.datasets.conftest import CONTENTS, Published
 
 pytestmark = pytest.mark.unit
@@ -152,3 +152,24 @@ def test_a_library_that_cannot_be_written_is_one_sentence(published: Published) 
 
     with pytest.raises(Unavailable, match="Run this as root"):
         published.library.import_folder("digits", published.folder, ignore)
+
+
+def test_a_link_may_lead_to_the_folders_that_are_allowed_alone(published: Published, tmp_path: Path) -> None:
+    library, disk = published.library, tmp_path / "disk"
+    (disk / "faces").mkdir(parents=True)
+    library.directory.mkdir(exist_ok=True)
+    (library.directory / "faces").symlink_to(disk / "faces")
+    (library.directory / "own").mkdir()
+    assert library.folder("own", [library.directory]) == (library.directory / "own").resolve()
+    assert library.folder("faces", [library.directory, disk]) == disk / "faces"
+    with pytest.raises(AccessDenied, match="link_targets"):
+        library.folder("faces", [library.directory])
+
+
+@pytest.mark.parametrize("target", ["/etc", "/", ".", "..", "../.."])
+def test_a_link_to_elsewhere_is_refused(published: Published, target: str) -> None:
+    library = published.library
+    library.directory.mkdir(exist_ok=True)
+    (library.directory / "trap").symlink_to(target)
+    with pytest.raises(AccessDenied):
+        library.folder("trap", [library.directory])
