@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from appliance.errors import SpudError, StorageDamaged, StorageFull, Unavailable
 
@@ -260,7 +260,7 @@ def _switch_to_wal(connection: Connection) -> None:
             return
 
 
-def _is_of_the_file(error: BaseException) -> bool:
+def _is_of_the_file(error: BaseException) -> TypeGuard[sqlite3.DatabaseError]:
     """Return whether the error tells of the file; its other kinds tell of a statement."""
     return type(error) in (sqlite3.OperationalError, sqlite3.DatabaseError)
 

@@ -13,6 +13,7 @@ from appliance.jobs.box import Box, Drain, Quarantine
 _BOX = TypeAdapter(Box)
 _DRAIN = TypeAdapter(Drain)
 _LANES = TypeAdapter(dict[str, str])
+_PULLED = TypeAdapter(dict[str, float])
 
 
 class BoxStore:
@@ -55,6 +56,22 @@ class BoxStore:
                 "INSERT OR IGNORE INTO box (fact, value) VALUES ('store_id', ?)", (secrets.token_hex(8),)
             )
             return str(connection.execute("SELECT value FROM box WHERE fact = 'store_id'").fetchone()[0])
+
+    def pulled_images(self) -> dict[str, float]:
+        """Return the images that were fetched for jobs, by the name asked for, with when."""
+        value = self.fact("pulled_images")
+        return _PULLED.validate_json(value) if value else {}
+
+    def record_pulled(self, name: str, at: float) -> None:
+        """Record that an image was fetched for a job, so that it may go again when nobody uses it."""
+        with self._database.transaction():
+            self.set_fact("pulled_images", _PULLED.dump_json(self.pulled_images() | {name: at}).decode())
+
+    def forget_pulled(self, name: str) -> None:
+        """Forget an image that was fetched, since it is gone."""
+        with self._database.transaction():
+            kept = {other: at for other, at in self.pulled_images().items() if other != name}
+            self.set_fact("pulled_images", _PULLED.dump_json(kept).decode())
 
     def fact(self, name: str) -> str | None:
         """Return what is recorded under a name."""
