@@ -65,9 +65,12 @@ class Box:
 
 
 @contextmanager
-def running_box(*, systemd: bool) -> Iterator[Box]:
-    """Boot a machine with a fresh clone of HEAD in /root/spud; it and its volumes are gone afterwards."""
-    image = _image(systemd=systemd)
+def running_box(*, systemd: bool, image: str | None = None) -> Iterator[Box]:
+    """Boot a machine with a fresh clone of HEAD in /root/spud; it and its volumes are gone afterwards.
+
+    An image of a machine that a test has kept takes the place of the bare one.
+    """
+    image = image or _image(systemd=systemd)
     network = docker("network", "create", f"spud-box-{uuid.uuid4().hex[:8]}")
     try:
         box = Box(docker("run", "--detach", f"--network={network}", *OPTIONS, *_init(systemd, image)))
