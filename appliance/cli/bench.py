@@ -11,7 +11,7 @@ from typing import BinaryIO, cast
 
 import click
 
-from appliance.cli.client import ApiClient, Job, connect, path_of
+from appliance.cli.client import ApiClient, Job, Origin, connect, path_of
 from appliance.cli.code import collect, pack
 from appliance.cli.examples import examples
 from appliance.cli.follow import exit_code, follow_to_end
@@ -72,7 +72,7 @@ def _submit_rnn(client: ApiClient, steps: int, gpus: int | None) -> Job:
     with as_file(files("appliance") / "benchmarks" / "rnn.py") as script, tempfile.TemporaryFile() as spool:
         archive = cast(BinaryIO, spool)
         pack(collect(Path(script).parent, [script.name]), archive)
-        return client.submit(spec, archive, None, lambda _count: None)
+        return client.submit(spec, archive, Origin(), lambda _count: None)
 
 
 def choose_dataset(names: list[str]) -> str:

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from typing import Any, BinaryIO
 from urllib.parse import quote, urlencode
@@ -31,6 +32,14 @@ Progress = Callable[[int], None]
 """Called with the number of bytes that have just been moved."""
 
 _ERRORS = {error.status: error for error in SpudError.__subclasses__() if error.status != SpudError.status}
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where code comes from: the commit, and what git diff says of changes that are not in it."""
+
+    commit: str | None = None
+    diff: bytes = b""
 
 
 class ApiClient:
@@ -64,13 +73,11 @@ class ApiClient:
         """Delete what is at the path and return the answer's JSON."""
         return self._json("DELETE", path)
 
-    def submit(
-        self, spec: Mapping[str, object], code: BinaryIO, git_commit: str | None, progress: Progress
-    ) -> Job:
+    def submit(self, spec: Mapping[str, object], code: BinaryIO, origin: Origin, progress: Progress) -> Job:
         """Send a job with its code, a .tar.gz file open for reading; return the job as recorded."""
-        fields = {"spec": json.dumps(spec)} | ({"git_commit": git_commit} if git_commit else {})
+        fields = {"spec": json.dumps(spec)} | ({"git_commit": origin.commit} if origin.commit else {})
         boundary = f"spud-{os.urandom(16).hex()}"
-        head, tail = _multipart(fields, boundary)
+        head, tail = _multipart(fields, origin.diff, boundary)
         length = len(head) + _length(code) + len(tail)
         headers = {
             "Content-Type": f"multipart/form-data; boundary={boundary}",
@@ -100,8 +107,7 @@ class ApiClient:
                     if lost_at is not None:
                         on_trouble("Spud answers again.")
                     lost_at = None
-                    # another attempt's log begins anew
-                    position = "0" if event.kind == "attempt" else event.id or position
+                    position = event.id or position
                     yield event
                     if event.kind == "end":
                         return
@@ -218,17 +224,21 @@ def _send(
             raise ConnectionResetError("the connection was closed") from None
 
 
-def _multipart(fields: Mapping[str, str], boundary: str) -> tuple[bytes, bytes]:
+def _multipart(fields: Mapping[str, str], diff: bytes, boundary: str) -> tuple[bytes, bytes]:
     """Return what stands before and after the code in a multipart/form-data body (RFC 7578)."""
     head = "".join(
         f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
         for name, value in fields.items()
-    )
-    head += (
-        f'--{boundary}\r\nContent-Disposition: form-data; name="code"; filename="code.tar.gz"\r\n'
-        "Content-Type: application/gzip\r\n\r\n"
-    )
-    return head.encode(), f"\r\n--{boundary}--\r\n".encode()
+    ).encode()
+    if diff:
+        head += _file_head(boundary, "git_diff", "git.diff", "text/x-diff") + diff + b"\r\n"
+    head += _file_head(boundary, "code", "code.tar.gz", "application/gzip")
+    return head, f"\r\n--{boundary}--\r\n".encode()
+
+
+def _file_head(boundary: str, name: str, file: str, kind: str) -> bytes:
+    disposition = f'Content-Disposition: form-data; name="{name}"; filename="{file}"'
+    return f"--{boundary}\r\n{disposition}\r\nContent-Type: {kind}\r\n\r\n".encode()
 
 
 def _length(file: BinaryIO) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 _DIRTY = "+dirty"
+_DIFF_LIMIT_BYTES = 1024**2
+"""What the box keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,11 @@ class GitState:
     files: tuple[str, ...] | None = None
     commit: str | None = None
     trouble: str | None = None
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether a tracked file differs from the commit."""
+        return bool(self.commit and self.commit.endswith(_DIRTY))
 
 
 def read_git(folder: Path) -> GitState:
@@ -47,6 +54,40 @@ def read_git(folder: Path) -> GitState:
     if listing.returncode != 0:
         return GitState(trouble=_first_line(complaint))
     return GitState(_names(names), commit.decode().strip() or None)
+
+
+def read_diff(folder: Path, travels: Callable[[str], bool]) -> bytes:
+    """Return what git diff says of the folder's uncommitted changes, of deleted files and those that travel.
+
+    What stays behind must not travel in a diff. A diff that is too large is replaced by a line that says so.
+    """
+    changed = _names(_git(folder, "diff", "--name-only", "-z", "--relative", "HEAD", "--", "."))
+    names = [name for name in changed if travels(name) or not os.path.lexists(folder / name)]
+    if not names:
+        return b""
+    options = ("--binary", "--no-color", "--no-ext-diff", "--no-textconv")
+    diff = _git(folder, "--literal-pathspecs", "diff", *options, "HEAD", "--", *names)
+    if len(diff) <= _DIFF_LIMIT_BYTES:
+        return diff
+    return f"The diff is too large to be kept: {len(diff) / 1024**2:.1f} MiB, over 1 MiB.\n".encode()
+
+
+def _git(folder: Path, *arguments: str) -> bytes:
+    """Return what git prints; nothing when it fails, since a job does not depend on its diff."""
+    import subprocess
+
+    try:
+        done = subprocess.run(
+            ("git", "-C", str(folder), *arguments),
+            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"},
+        )
+    except OSError:
+        return b""
+    return done.stdout if done.returncode == 0 else b""
 
 
 def _names(listing: bytes) -> tuple[str, ...]:

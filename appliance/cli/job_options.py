@@ -17,13 +17,20 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 _COMMAND = "spud.command"  # where JobCommand leaves what follows `--`
 _INTERPRETERS = {".py": "python3", ".sh": "bash"}
-_SPEC_OPTIONS = ("gpus", "cpus", "memory", "image", "data", "env", "time", "priority", "name")
+_SPEC_OPTIONS = (
+    *("gpus", "gpu_memory", "gpu_model", "cpus", "memory", "image", "data", "env", "secrets", "time"),
+    *("priority", "name", "retries", "retry_on", "requeue", "requirements"),
+)
 _TYPO_RATIO = 0.85  # similarity from which an unknown option counts as a misspelt one of ours
 
 _OPTIONS = (
     click.option(
         "--gpus", type=click.IntRange(min=0), metavar="N", help="GPUs for the job alone; default 0."
     ),
+    click.option(
+        "--gpu-memory", metavar="SIZE", help="GPU memory needed, such as 6G; others may share the card then."
+    ),
+    click.option("--gpu-model", metavar="NAME", help='Part of the name of the card, such as "GTX 1070".'),
     click.option("--cpus", type=float, metavar="N", help="Cores the job may use, such as 2 or 0.5."),
     click.option("--memory", metavar="SIZE", help="Host memory the job may use, such as 8G."),
     click.option("--image", metavar="NAME", help="Image to run in; the box has a default."),
@@ -36,7 +43,35 @@ _OPTIONS = (
         metavar="K=V",
         help="Environment variable; K alone takes its value from yours. Repeatable.",
     ),
+    click.option(
+        "--secret",
+        "secrets",
+        multiple=True,
+        metavar="NAME",
+        help="Secret of yours, as a variable of that name. Repeatable.",
+    ),
+    click.option(
+        "--requirements",
+        metavar="FILE",
+        help="Python packages to install; default requirements.txt, or pyproject.toml.",
+    ),
+    click.option("--no-requirements", is_flag=True, help="Install nothing."),
     click.option("--time", metavar="TIME", help="Limit such as 2h or 90m, after which the job is stopped."),
+    click.option(
+        "--retries",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Times to try again after a fault of the box; default 0.",
+    ),
+    click.option(
+        "--retry-on",
+        multiple=True,
+        metavar="REASON",
+        help="Reason to try again for as well, such as user_error. Repeatable.",
+    ),
+    click.option(
+        "--no-requeue", is_flag=True, help="Do not start it again after the box restarted under it."
+    ),
     click.option("--priority", type=int, metavar="N", help="Higher starts first; default 0."),
     click.option(
         "--name", metavar="NAME", help="What the job is called in lists; default the script's name."
@@ -113,7 +148,7 @@ def wanted_job(ctx: click.Context) -> Wanted:
         spec["command"] = behind
     elif not file:
         raise InvalidRequest("Name a script to run, or a command behind --, as in: spud run train.py")
-    return Wanted(spec | _given(ctx.params, spec), folder.absolute(), script)
+    return Wanted(spec | _given(ctx.params, spec, folder), folder.absolute(), script)
 
 
 def script_command(script: Path) -> tuple[Path, str, list[str]]:
@@ -156,15 +191,36 @@ def _place(error: Exception) -> str:
     return f", line {mark.line + 1}: {problem}" if mark else f": {problem}"
 
 
-def _given(options: Mapping[str, Any], spec: Mapping[str, object]) -> dict[str, object]:
+def _given(options: Mapping[str, Any], spec: Mapping[str, object], folder: Path) -> dict[str, object]:
     """Return the options that were given, in the form of a spec; variables are added to the file's."""
-    given = {name: options[name] for name in _SPEC_OPTIONS if options[name] not in (None, ())}
+    switches = {
+        "requeue": False if options["no_requeue"] else None,
+        "requirements": _requirements(options, folder),
+    }
+    given = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name in _SPEC_OPTIONS
+        if (value := {**options, **switches}[name]) not in (None, ())
+    }
     if "env" in given:
         in_file = spec.get("env")
-        given["env"] = (in_file if isinstance(in_file, dict) else {}) | parse_env(given["env"])
-    if "data" in given:
-        given["data"] = list(given["data"])
+        given["env"] = (in_file if isinstance(in_file, dict) else {}) | parse_env(options["env"])
     return given
+
+
+def _requirements(options: Mapping[str, Any], folder: Path) -> str | None:
+    """Return the file's path in the code, empty for none; raises InvalidRequest when it is not there."""
+    name: str | None = options["requirements"]
+    if options["no_requirements"]:
+        if name:
+            raise InvalidRequest("--requirements and --no-requirements contradict each other; leave one out.")
+        return ""
+    if not name:
+        return None
+    for path in (Path(name), folder / name):
+        if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
+            return path.resolve().relative_to(folder.resolve()).as_posix()
+    raise InvalidRequest(f"--requirements: there is no file {name} in {folder.resolve()}, which travels.")
 
 
 def parse_env(settings: tuple[str, ...], environ: Mapping[str, str] = os.environ) -> dict[str, str]:

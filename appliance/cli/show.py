@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Iterator
 
 import click
@@ -14,16 +15,36 @@ from appliance.cli.output import duration, local_time, print_json, printable, si
 _NONE = "-"
 
 
-@click.command(epilog=examples("spud show 17", "spud show 17 --json"))
+@click.command(
+    epilog=examples("spud show 17", "spud show 17 --json", "spud show 17 --diff", "spud show 17 --command")
+)
 @click.argument("job_id", metavar="ID", type=int)
-@click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
-def show(job_id: int, as_json: bool) -> None:  # noqa: FBT001  click's flag
+@click.option("--json", "form", flag_value="json", help="Answer in JSON.")
+@click.option("--diff", "form", flag_value="diff", help="Show what was not committed when it was submitted.")
+@click.option(
+    "--command",
+    "form",
+    flag_value="command",
+    help="Show the docker command that does the same on the box; secrets stand in it by name only.",
+)
+def show(job_id: int, form: str | None) -> None:
     """Show everything that is recorded of a job."""
-    job = connect().get(path_of("jobs", job_id))
-    if as_json:
+    client = connect()
+    if form in ("diff", "command"):
+        for piece in client.read(path_of("jobs", job_id, form)):
+            sys.stdout.buffer.write(piece if not sys.stdout.isatty() else _safe(piece))
+        return
+    job = client.get(path_of("jobs", job_id))
+    if form == "json":
         print_json(job)
     else:
         click.echo("\n".join(_lines(job)))
+
+
+def _safe(piece: bytes) -> bytes:
+    """Return text that can do nothing to a terminal but end its lines."""
+    lines = piece.decode(errors="replace").split("\n")
+    return "\n".join(printable(line) for line in lines).encode()
 
 
 def _lines(job: Job) -> Iterator[str]:
@@ -48,15 +69,22 @@ def _facts(job: Job) -> Iterator[tuple[str, str]]:
         yield "Waits for", job["waiting_for"]
     if job["message"]:
         yield "Message", job["message"]
+    if job["advice"]:
+        yield "Advice", job["advice"]
     if job["exit_code"] is not None:
         yield "Exit code", str(job["exit_code"])
     yield "Command", shlex.join(job["command"])
     yield "Image", " ".join(filter(None, (job["image"], job["image_digest"]))) or "the box's default"
-    yield "GPUs", " ".join([str(job["gpus"]), *job["gpu_uuids"]])
+    if job["has_requirements"]:
+        yield "Packages", job["requirements"] or "as the code's requirements say"
+    yield "GPUs", _gpus(job)
     yield "Limits", _limits(job)
     yield "Data sets", ", ".join(job["data"]) or _NONE
+    if job["secrets"]:
+        yield "Secrets", ", ".join(job["secrets"])
     yield "Priority", str(job["priority"])
-    yield "Git commit", job["git_commit"] or _NONE
+    yield "Retries", _retries(job)
+    yield "Git commit", _commit(job)
     yield "Submitted", local_time(job["submitted_at"])
     yield "Started", local_time(job["started_at"])
     yield "Finished", local_time(job["finished_at"])
@@ -74,6 +102,26 @@ def _limits(job: Job) -> str:
         job["time"] and f"{duration(job['time'])} of time",
     )
     return ", ".join(filter(None, limits)) or _NONE
+
+
+def _gpus(job: Job) -> str:
+    wishes = (
+        job["gpu_model"],
+        job["gpu_memory"] and f"{size(job['gpu_memory'])} of memory each",
+        *job["gpu_uuids"],
+    )
+    return " ".join([str(job["gpus"]), *filter(None, wishes)])
+
+
+def _retries(job: Job) -> str:
+    on = f", also on {', '.join(job['retry_on'])}" if job["retry_on"] else ""
+    requeue = "" if job["requeue"] else ", not after a restart of the box"
+    return f"{job['retries']}{on}{requeue}"
+
+
+def _commit(job: Job) -> str:
+    changes = f" (changes: spud show {job['id']} --diff)" if job["has_git_diff"] else ""
+    return f"{job['git_commit'] or _NONE}{changes}"
 
 
 def _attempts(job: Job) -> str:

@@ -8,9 +8,9 @@ from typing import BinaryIO, cast
 
 import click
 
-from appliance.cli.client import ApiClient, Job
+from appliance.cli.client import ApiClient, Job, Origin
 from appliance.cli.code import Code, check_size, collect, pack
-from appliance.cli.git import GitState, read_git
+from appliance.cli.git import GitState, read_diff, read_git
 from appliance.cli.job_options import Wanted
 from appliance.cli.output import note, plural, print_json, size
 from appliance.errors import InvalidRequest
@@ -35,7 +35,8 @@ def submit_job(client: ApiClient, wanted: Wanted) -> Job:
         archive_bytes = pack(code, archive)
         if limits:
             check_size(code, archive_bytes, limits["code_max_bytes"], "compressed")
-        return _send(client, wanted, archive, archive_bytes, state.commit)
+        origin = Origin(state.commit, read_diff(wanted.folder, code.has) if state.is_dirty else b"")
+        return _send(client, wanted, archive, archive_bytes, origin)
 
 
 def choose_code(wanted: Wanted, state: GitState) -> Code:
@@ -50,14 +51,12 @@ def choose_code(wanted: Wanted, state: GitState) -> Code:
     return code
 
 
-def _send(
-    client: ApiClient, wanted: Wanted, archive: BinaryIO, archive_bytes: int, commit: str | None
-) -> Job:
+def _send(client: ApiClient, wanted: Wanted, archive: BinaryIO, archive_bytes: int, origin: Origin) -> Job:
     try:
         if archive_bytes < _PROGRESS_BYTES or not sys.stderr.isatty():
-            return client.submit(wanted.spec, archive, commit, lambda _count: None)
+            return client.submit(wanted.spec, archive, origin, lambda _count: None)
         with click.progressbar(length=archive_bytes, label="Sending the code", file=sys.stderr) as bar:
-            return client.submit(wanted.spec, archive, commit, bar.update)
+            return client.submit(wanted.spec, archive, origin, bar.update)
     except KeyboardInterrupt:
         note("\nWhether the job has been submitted is told by: spud list")
         raise

@@ -59,9 +59,7 @@ def refusal(name: str, images: Iterable[Image], settings: ImagesSettings) -> str
     if is_layer(name):
         return f"{name} belongs to the requirements of other jobs. Name the image below it instead."
     if not is_allowed(name, settings.allowed):
-        return (
-            f"This box takes no image {name}; it takes Spud's own and {settings.allowed}. Name one of those."
-        )
+        return f"This box does not take the image {name}. It takes Spud's own and {settings.allowed}."
     if local or settings.pull:
         return None
     there = ", ".join(sorted(image.short_name for image in known)) or "none"

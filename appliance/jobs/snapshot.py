@@ -11,6 +11,7 @@ import gzip
 import hashlib
 import math
 import os
+import secrets
 import shutil
 import tarfile
 import tempfile
@@ -22,7 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
 from appliance.config import JobsSettings
-from appliance.errors import InvalidRequest, StorageFull, TooLarge
+from appliance.errors import InvalidRequest, NotFound, StorageFull, TooLarge
 
 _CHUNK_BYTES = 1024**2
 _HEADER_LIMIT_BYTES = 1024**2
@@ -32,6 +33,8 @@ _NAME_BYTES = 255
 _PATH_BYTES = 3000
 """What Linux takes (PATH_MAX, 4096) less room for the workspace's own path."""
 _SPOOL_PREFIX = ".upload-"
+LARGEST_DIFF_BYTES = 1024**2
+"""Longest output of git diff that is kept beside a job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,8 @@ class Snapshot:
     archive_bytes: int
     unpacked_bytes: int
     files: int
+    paths: frozenset[str] = frozenset()
+    """What is in it."""
 
 
 class SnapshotStore:
@@ -60,10 +65,35 @@ class SnapshotStore:
         self._check_free_space()
         with self._spool() as spool:
             digest = self._copy(upload, spool)
-            unpacked, count = self._check(spool)
+            unpacked, paths = self._check(spool)
             size = spool.seek(0, os.SEEK_END)
             _keep(spool, self.path(digest))
-        return Snapshot(digest, size, unpacked, count)
+        return Snapshot(digest, size, unpacked, len(paths), paths)
+
+    def add_diff(self, upload: BinaryIO) -> str:
+        """Keep the output of git diff; return its name, a hash.
+
+        Raises TooLarge over 1 MiB, StorageFull when the disk has no room.
+        """
+        diff = upload.read(LARGEST_DIFF_BYTES + 1)
+        if len(diff) > LARGEST_DIFF_BYTES:
+            raise TooLarge("The uncommitted changes are larger than 1 MiB. Commit them, or send none.")
+        name = hashlib.sha256(diff).hexdigest()
+        with self._spool() as spool:
+            spool.write(gzip.compress(diff, mtime=0))
+            spool.flush()
+            _keep(spool, self._diff_path(name))
+        return name
+
+    def read_diff(self, name: str) -> bytes:
+        """Return a kept diff; raises NotFound when retention has removed it."""
+        try:
+            return gzip.decompress(self._diff_path(name).read_bytes())
+        except FileNotFoundError:
+            raise NotFound("The uncommitted changes of this job are no longer kept.") from None
+
+    def _diff_path(self, name: str) -> Path:
+        return self._directory / f"{name}.diff.gz"
 
     def path(self, sha256: str) -> Path:
         """Return where the archive of that hash is kept."""
@@ -114,8 +144,8 @@ class SnapshotStore:
         spool.flush()
         return digest.hexdigest()
 
-    def _check(self, spool: BinaryIO) -> tuple[int, int]:
-        """Return bytes and number of the files in the archive; raise for anything that may not be in it."""
+    def _check(self, spool: BinaryIO) -> tuple[int, frozenset[str]]:
+        """Return bytes and paths of the files in the archive; raise for anything that may not be in it."""
         spool.seek(0)
         try:
             with gzip.GzipFile(fileobj=spool) as plain:
@@ -153,8 +183,9 @@ class _Bounded:
             raise TooLarge(_too_large(self._limit_bytes // 2))
 
 
-def _check_members(stream: _Bounded, limits: JobsSettings) -> tuple[int, int]:
+def _check_members(stream: _Bounded, limits: JobsSettings) -> tuple[int, frozenset[str]]:
     total, count = 0, 0
+    paths: set[str] = set()
     kinds: dict[PurePosixPath, bool] = {}
     with tarfile.open(fileobj=cast(BinaryIO, stream), mode="r:") as archive:
         for member in archive:
@@ -166,7 +197,8 @@ def _check_members(stream: _Bounded, limits: JobsSettings) -> tuple[int, int]:
                 raise TooLarge(_too_large(limits.workspace_max_bytes))
             path = _check_member(member)
             _check_place(path, member.isdir(), kinds)
-    return total, count
+            paths.add(str(path))
+    return total, frozenset(paths)
 
 
 def _check_member(member: tarfile.TarInfo) -> PurePosixPath:
@@ -223,13 +255,16 @@ def _too_large(limit_bytes: int) -> str:
 
 
 def _keep(spool: BinaryIO, path: Path) -> None:
-    """Give the spooled archive its name, durably, unless it has been kept before."""
+    """Give the spooled archive its name, durably.
+
+    One that has been kept before is replaced by it: so its time tells that a job is about to need it, and
+    retention leaves it alone.
+    """
     os.fchmod(spool.fileno(), 0o640)
     os.fsync(spool.fileno())
-    try:
-        os.link(spool.name, path)
-    except FileExistsError:
-        return
+    beside = path.with_name(f"{_SPOOL_PREFIX}{secrets.token_hex(8)}")
+    os.link(spool.name, beside)
+    beside.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -10,6 +10,7 @@ from flask_openapi3.openapi import OpenAPI
 
 from appliance import __version__
 from appliance.config import Settings
+from appliance.jobs.snapshot import LARGEST_DIFF_BYTES
 from appliance.storage import Storage
 from appliance.web import access, display, protection, refusals, session_key
 from appliance.web.answers import ErrorAnswer, refuse_parameters
@@ -20,6 +21,8 @@ from appliance.web.health import health
 from appliance.web.job_pages import job_pages
 from appliance.web.jobs import jobs
 from appliance.web.overview import overview
+from appliance.web.prune import prune
+from appliance.web.reproduction import reproduction
 from appliance.web.secrets import secrets
 from appliance.web.services import Services, install
 from appliance.web.session import session_pages
@@ -53,7 +56,7 @@ def create_app(settings: Settings, storage: Storage) -> Flask:
     app.after_request(protection.add_headers)
     refusals.install(app)
     display.install(app)
-    for api in (jobs, users, gpus, box, secrets, audit_trail):
+    for api in (jobs, reproduction, users, gpus, box, prune, secrets, audit_trail):
         app.register_api(api)
     for pages in (health, session_pages, overview, job_pages, submit_page, user_pages):
         app.register_blueprint(pages)
@@ -68,6 +71,6 @@ def _configure(app: Flask, settings: Settings, storage: Storage) -> None:
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         PERMANENT_SESSION_LIFETIME=timedelta(hours=settings.web.session_hours),
-        MAX_CONTENT_LENGTH=settings.jobs.code_max_bytes + _FORM_BYTES,
+        MAX_CONTENT_LENGTH=settings.jobs.code_max_bytes + LARGEST_DIFF_BYTES + _FORM_BYTES,
         MAX_FORM_MEMORY_SIZE=_FORM_BYTES,
     )

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from appliance import __version__
 from appliance.datasets.library import DatasetLibrary
 from appliance.jobs.box import Box
+from appliance.jobs.image_name import nameable
 from appliance.scheduler import lock
 from appliance.web.answers import answer, api_blueprint
 from appliance.web.services import services
@@ -90,7 +91,9 @@ def box_json() -> BoxJson:
         default_image=settings.images.default,
         code_max_bytes=settings.jobs.code_max_bytes,
         workspace_max_bytes=settings.jobs.workspace_max_bytes,
-        images=[ImageJson(name=i.name, digest=i.digest, size_bytes=i.size_bytes) for i in known.images],
+        images=[
+            ImageJson(name=i.name, digest=i.digest, size_bytes=i.size_bytes) for i in nameable(known.images)
+        ],
     )
 
 

@@ -9,6 +9,11 @@ from appliance.jobs.reason import Outcome, Reason
 from appliance.jobs.store import JobStore
 from appliance.web.answers import Time, rfc3339
 
+_OF_SPEC = {
+    *("command", "gpus", "gpu_memory", "gpu_model", "cpus", "memory", "time", "priority", "data", "image"),
+    *("retries", "retry_on", "requeue", "secrets", "requirements"),
+}
+
 
 class AttemptJson(BaseModel):
     """One launch of a job."""
@@ -25,6 +30,9 @@ class AttemptJson(BaseModel):
     evidence: list[str] = Field(description="the lines and numbers that prove the reason")
     exit_code: int | None
     image_digest: str | None
+    workspace_removed_at: Time | None = Field(description="when retention removed it")
+    output_removed_at: Time | None
+    log_removed_at: Time | None
 
 
 class EventJson(BaseModel):
@@ -52,18 +60,31 @@ class JobSummary(BaseModel):
     cancel_requested_by: str | None
     command: list[str]
     gpus: int
+    gpu_memory: int | None = Field(description="bytes of each card that it shares; null for whole cards")
+    gpu_model: str | None
     gpu_uuids: list[str] = Field(description="the cards of the newest attempt")
     cpus: float | None
     memory: int | None = Field(description="limit of host memory in bytes")
     time: int | None = Field(description="limit in seconds")
     priority: int
+    retries: int = Field(description="times it is tried again after a fault of the box")
+    retry_on: list[Reason]
+    requeue: bool = Field(description="whether it starts again after the box restarted")
+    retry_requested_by: str | None
     data: list[str]
+    secrets: list[str] = Field(description="names of the owner's secrets that it gets as variables")
+    requirements: str | None = Field(
+        description="file of packages; null for the one that is found, empty for none"
+    )
+    has_requirements: bool = Field(description="whether packages are installed for it")
     image: str | None
     image_digest: str | None
     git_commit: str | None
+    has_git_diff: bool = Field(description="whether uncommitted changes are on record")
     submitted_at: Time
     started_at: Time | None
     finished_at: Time | None
+    code_removed_at: Time | None = Field(description="when retention removed code and checkpoints")
     attempt_count: int
     samples_per_second: float | None = None
     energy_joules: float | None = None
@@ -112,15 +133,17 @@ def _facts(job: Job, attempts: tuple[Attempt, ...]) -> dict[str, object]:
         "exit_code": verdict and verdict.exit_code,
         "waiting_for": job.waiting_for,
         "cancel_requested_by": job.cancel_requested_by,
-        **spec.model_dump(
-            include={"gpus", "cpus", "memory", "time", "priority", "data", "image", "command"}, mode="json"
-        ),
+        **spec.model_dump(include=_OF_SPEC, mode="json"),
+        "retry_requested_by": job.retry_requested_by,
+        "has_requirements": job.requirements_hash is not None,
+        "has_git_diff": job.git_diff is not None,
         "gpu_uuids": list(attempts[-1].gpu_uuids) if attempts else [],
         "image_digest": job.image_digest,
         "git_commit": job.git_commit,
         "submitted_at": rfc3339(job.submitted_at),
         "started_at": rfc3339(job.started_at),
         "finished_at": rfc3339(job.finished_at),
+        "code_removed_at": rfc3339(job.code_removed_at),
         "attempt_count": len(attempts),
     }
 
@@ -140,6 +163,9 @@ def _attempt(attempt: Attempt) -> AttemptJson:
         evidence=list(verdict.evidence) if verdict else [],
         exit_code=verdict and verdict.exit_code,
         image_digest=attempt.image_digest,
+        workspace_removed_at=rfc3339(attempt.workspace_removed_at),
+        output_removed_at=rfc3339(attempt.output_removed_at),
+        log_removed_at=rfc3339(attempt.log_removed_at),
     )
 
 

@@ -9,7 +9,10 @@ from typing import BinaryIO
 
 from appliance.datasets.library import DatasetLibrary
 from appliance.errors import InvalidRequest, NotFound
+from appliance.jobs.image_name import refusal as image_refusal
 from appliance.jobs.job import Job
+from appliance.jobs.requirements import FOUND_BY_ITSELF, read_requirements
+from appliance.jobs.snapshot import Snapshot
 from appliance.jobs.spec import JobSpec, parse_spec
 from appliance.scheduler.admission import refusal
 from appliance.users.user import User
@@ -20,21 +23,33 @@ from appliance.web.services import services
 _GIT_COMMIT = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,99}")
 
 
-def submit(owner: User, values: object, code: BinaryIO | None, git_commit: str | None = None) -> Job:
-    """Record a job from the keys of its spec and a .tar.gz of its code.
+def submit(
+    owner: User,
+    values: object,
+    code: BinaryIO | None,
+    git_commit: str | None = None,
+    git_diff: BinaryIO | None = None,
+) -> Job:
+    """Record a job from the keys of its spec, a .tar.gz of its code and the changes that git has not.
 
-    Raises InvalidRequest, TooLarge or StorageFull; nothing is kept then.
+    Raises InvalidRequest, TooLarge or StorageFull; no job is recorded then.
     """
     spec = _with_image(parse_spec(values))
     storage = services().storage
     if reason := refusal(spec, storage.box.box()):
         raise InvalidRequest(reason)
+    _check_image(spec)
     _check_data(spec.data, dataset_names())
+    _check_links(spec.data)
     _check_secrets(spec, owner)
     _check_commit(git_commit)
-    snapshot = storage.snapshots.add(code).sha256 if code else None
+    snapshot = storage.snapshots.add(code) if code else None
+    requirements = _requirements_hash(spec, snapshot)
+    diff = storage.snapshots.add_diff(git_diff) if git_diff else None
     with storage.database.transaction():
-        job = storage.jobs.add(spec, owner, snapshot, git_commit)
+        job = storage.jobs.add(
+            spec, owner, snapshot.sha256 if snapshot else None, git_commit, diff, requirements
+        )
         audit("job.submit", job.id, job.name)
     return job
 
@@ -60,6 +75,30 @@ def _with_image(spec: JobSpec) -> JobSpec:
     return spec if spec.image else spec.model_copy(update={"image": services().settings.images.default})
 
 
+def _check_image(spec: JobSpec) -> None:
+    """Refuse an image that jobs may not run in, or that cannot be had, as far as the box is known."""
+    box = services().storage.box.box()
+    if (
+        box
+        and not box.engine_error
+        and (reason := image_refusal(spec.image or "", box.images, services().settings.images))
+    ):
+        raise InvalidRequest(reason)
+
+
+def _requirements_hash(spec: JobSpec, snapshot: Snapshot | None) -> str | None:
+    """Return what names the packages that the code asks for; None when it asks for nothing."""
+    if snapshot is None:
+        if spec.requirements:
+            raise InvalidRequest(f"requirements: no code was sent, so there is no {spec.requirements} in it.")
+        return None
+    if spec.requirements is None and snapshot.paths.isdisjoint(FOUND_BY_ITSELF):
+        return None
+    archive = services().storage.snapshots.path(snapshot.sha256)
+    found = read_requirements(archive, spec.requirements)
+    return found.hash(snapshot.sha256) if found else None
+
+
 def _check_data(wanted: Iterable[str], known: list[str]) -> None:
     for name in wanted:
         if name in known:
@@ -67,6 +106,12 @@ def _check_data(wanted: Iterable[str], known: list[str]) -> None:
         if not known:
             raise InvalidRequest(f'Unknown data set "{name}". This box has none yet: see spud data --help')
         raise InvalidRequest(unknown_name(name, known, f'data set "{name}"'))
+
+
+def _check_links(wanted: Iterable[str]) -> None:
+    data = services().settings.data
+    for name in wanted:
+        DatasetLibrary(data.directory).folder(name, data.roots)
 
 
 def _check_secrets(spec: JobSpec, owner: User) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.cli.client import ApiClient
+from appliance.cli.client import ApiClient, Origin
 from appliance.cli.sign_in import SignIn
 from appliance.errors import SpudError, TooLarge
 from appliance.users.user import Role
@@ -35,7 +35,9 @@ def small_box(tmp_path: Path) -> Iterator[WebBox]:
 def test_sentence_about_a_large_upload_arrives(small_box: WebBox, size_bytes: int) -> None:
     client = ApiClient(SignIn(small_box.url, small_box.token("ada")))
     with pytest.raises(TooLarge, match=r"\.spudignore"):
-        client.submit({"command": ["true"]}, io.BytesIO(os.urandom(size_bytes)), None, lambda _count: None)
+        client.submit(
+            {"command": ["true"]}, io.BytesIO(os.urandom(size_bytes)), Origin(), lambda _count: None
+        )
 
 
 def test_interrupt_ends_the_following_but_not_the_job(small_box: WebBox, tmp_path: Path) -> None:

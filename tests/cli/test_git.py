@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from appliance.cli.code import collect
-from appliance.cli.git import read_git
+from appliance.cli.git import read_diff, read_git
 from appliance.cli.job_options import Wanted
 from appliance.cli.submission import choose_code
 from appliance.errors import InvalidRequest
@@ -101,3 +101,46 @@ def test_script_that_spudignore_names_is_refused(repository: Path) -> None:
 
 def test_listing_is_limited_to_what_exists(repository: Path) -> None:
     assert collect(repository, ["absent.py"]).files == ()
+
+
+def test_uncommitted_changes_are_told_byte_for_byte(repository: Path) -> None:
+    (repository / "train.py").write_bytes(b"print(2)\xff\n")
+    diff = read_diff(repository, lambda _: True)
+    assert b"-print(1)\n+print(2)\xff\n" in diff
+
+
+def test_changes_can_be_applied_to_the_commit(repository: Path) -> None:
+    (repository / "train.py").write_bytes(bytes(range(256)))
+    diff = read_diff(repository, lambda _: True)
+    git(repository, "checkout", "--", ".")
+    subprocess.run(["git", "-C", repository, "apply"], input=diff, check=True)
+    assert (repository / "train.py").read_bytes() == bytes(range(256))
+
+
+def test_what_stays_behind_is_not_told_either(repository: Path) -> None:
+    (repository / "train.py").write_text("token = 1\n")
+    assert read_diff(repository, lambda path: path != "train.py") == b""
+
+
+def test_a_deleted_file_is_told(repository: Path) -> None:
+    (repository / "train.py").unlink()
+    assert b"deleted file mode" in read_diff(repository, lambda _: False)
+
+
+def test_changes_elsewhere_in_the_repository_are_not_told(repository: Path) -> None:
+    (repository / "sub").mkdir()
+    (repository / "train.py").write_text("print(2)\n")
+    assert read_diff(repository / "sub", lambda _: True) == b""
+
+
+def test_a_large_diff_becomes_a_line(repository: Path) -> None:
+    (repository / "train.py").write_text("x\n" * 1_000_000)
+    assert (
+        read_diff(repository, lambda _: True) == b"The diff is too large to be kept: 2.9 MiB, over 1 MiB.\n"
+    )
+
+
+def test_only_changed_files_make_it_dirty(repository: Path) -> None:
+    assert not read_git(repository).is_dirty
+    (repository / "train.py").write_text("print(2)\n")
+    assert read_git(repository).is_dirty

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from appliance.cli.job_options import JOB_CONTEXT, JobCommand, Wanted, job_options, parse_env, wanted_job
 from appliance.errors import InvalidRequest
+from appliance.jobs.spec import JobSpec
 
 pytestmark = pytest.mark.unit
 
@@ -125,3 +126,50 @@ def test_malformed_file_is_told_with_its_line(folder: Path, text: str, sentence:
     (folder / "job.yaml").write_text(text)
     with pytest.raises(InvalidRequest, match=sentence):
         wanted("--file", "job.yaml")
+
+
+def test_every_key_of_a_job_has_an_option() -> None:
+    keys = {parameter.name for parameter in parse.params}
+    assert set(JobSpec.model_fields) - {"command"} <= keys | {"requeue"}
+
+
+def test_wishes_become_keys(folder: Path) -> None:
+    line = (
+        "--gpu-memory 6G --retries 2 --retry-on user_error --retry-on ok --no-requeue --secret KEY train.py"
+    )
+    spec = dict(wanted("--gpu-model", "GTX 1070", *line.split()).spec)
+    assert spec.pop("command")
+    assert spec == {
+        "gpu_memory": "6G",
+        "gpu_model": "GTX 1070",
+        "retries": 2,
+        "retry_on": ["user_error", "ok"],
+        "requeue": False,
+        "secrets": ["KEY"],
+    }
+
+
+@pytest.mark.parametrize(
+    "line", ["--requirements lib/gpu.txt train.py", "lib/deep.py --requirements gpu.txt"]
+)
+def test_requirements_are_named_from_here_or_from_the_code(folder: Path, line: str) -> None:
+    (folder / "lib" / "gpu.txt").touch()
+    assert str(wanted(*line.split()).spec["requirements"]).endswith("gpu.txt")
+
+
+def test_nothing_is_installed_when_so_asked(folder: Path) -> None:
+    assert wanted("--no-requirements", "train.py").spec["requirements"] == ""
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("--requirements absent.txt train.py", "there is no file absent.txt in "),
+        ("--requirements ../../etc/passwd train.py", "there is no file"),
+        ("--requirements notes.txt --no-requirements train.py", "contradict each other"),
+    ],
+)
+def test_requirements_that_do_not_travel_are_refused(line: str, sentence: str) -> None:
+    with pytest.raises(InvalidRequest, match=sentence):
+        wanted(*line.split())

@@ -94,7 +94,7 @@ def test_the_default_image_needs_no_permission() -> None:
 
 @pytest.mark.parametrize("name", ["python:3.12", "debian:12"])
 def test_an_image_that_is_not_allowed_is_refused_with_those_that_are(name: str) -> None:
-    assert "it takes Spud's own and nvcr.io/*" in str(
+    assert "It takes Spud's own and nvcr.io/*" in str(
         refusal(name, IMAGES, ImagesSettings(allowed="nvcr.io/*"))
     )
 

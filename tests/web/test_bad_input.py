@@ -59,7 +59,7 @@ def test_an_archive_over_the_limit_is_refused(box: WebBox, client: FlaskClient, 
 
 
 def test_a_request_over_the_limit_is_refused(box: WebBox, client: FlaskClient, bob: str) -> None:
-    form = {"spec": SPEC, "code": (io.BytesIO(bytes(2_000_000)), "code.tar.gz")}
+    form = {"spec": SPEC, "code": (io.BytesIO(bytes(4_000_000)), "code.tar.gz")}
     assert "too large" in refused(box, client, bob, 413, data=form)
 
 
