@@ -171,6 +171,20 @@ class JobStore:
         rows = self._database.rows("SELECT state, COUNT(*) AS jobs FROM job GROUP BY state")
         return dict.fromkeys(JobState, 0) | {JobState(row["state"]): row["jobs"] for row in rows}
 
+    def last_id(self) -> int:
+        """Return the highest id that was ever given to a job; 0 before the first."""
+        row = self._database.row("SELECT seq FROM sqlite_sequence WHERE name = 'job'")
+        return int(row["seq"]) if row else 0
+
+    def skip_ids(self, last: int) -> None:
+        """Give no further job an id up to `last`: containers and folders may bear them."""
+        with self._database.transaction() as connection:
+            changed = connection.execute(
+                "UPDATE sqlite_sequence SET seq = MAX(seq, ?) WHERE name = 'job'", (last,)
+            ).rowcount
+            if changed == 0:
+                connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('job', ?)", (last,))
+
     # Intents
 
     def change(self, job: Job, spec: JobSpec, text: str) -> bool:
@@ -254,10 +268,16 @@ class JobStore:
     def record_image(self, attempt: Attempt, image_digest: str) -> None:
         """Record that the image of an attempt without place is there, so that it can be placed."""
         with self._database.transaction() as connection:
-            connection.execute("UPDATE attempt SET image_digest = ? WHERE id = ?", (image_digest, attempt.id))
-            connection.execute(
-                _ADD_EVENT, (attempt.job_id, time.time(), JobState.STARTING, "its image is ready")
-            )
+            recorded = connection.execute(
+                "UPDATE attempt SET image_digest = ?"
+                " WHERE id = ? AND image_digest IS NULL AND finished_at IS NULL",
+                (image_digest, attempt.id),
+            ).rowcount
+            if recorded:
+                connection.execute(
+                    _ADD_EVENT, (attempt.job_id, time.time(), JobState.STARTING, "its image is ready")
+                )
+                connection.execute("UPDATE job SET waiting_for = NULL WHERE id = ?", (attempt.job_id,))
 
     def place(self, attempt_id: int, shares: Sequence[Share]) -> Attempt | None:
         """Reserve the GPUs of an attempt whose image is ready.
@@ -328,7 +348,7 @@ class JobStore:
             connection.executemany(_ADD_QUARANTINE, [_quarantine_values(entry) for entry in quarantined])
             if closed == 0:
                 return False
-            if again and _requeue(connection, attempt.job_id, again, verdict):
+            if again and _requeue(connection, attempt.job_id, again, is_wished=False):
                 return True
             return _end(connection, attempt.job_id, verdict, finished_at)
 
@@ -336,7 +356,7 @@ class JobStore:
         """Let a finished job wait for another attempt, as somebody has asked."""
         with self._database.transaction() as connection:
             by = job.retry_requested_by
-            return _requeue(connection, job.id, Again(0.0, f"asked to run again by {by}"), None)
+            return _requeue(connection, job.id, Again(0.0, f"asked to run again by {by}"), is_wished=True)
 
     def finish_pending(self, job_id: int, verdict: Verdict) -> bool:
         """End a job that never started; False when it has started meanwhile."""
@@ -413,17 +433,19 @@ def _end(connection: Connection, job_id: int, verdict: Verdict, finished_at: flo
     return _move(connection, job_id, JobState.FINISHED, verdict.message, finished_at)
 
 
-def _requeue(connection: Connection, job_id: int, again: Again, verdict: Verdict | None) -> bool:
-    """Let the job wait again as if it had never run; its attempts keep what is known of them."""
-    text = f"{verdict.message}; {again.text}" if verdict else again.text
-    if not _move(connection, job_id, JobState.PENDING, text):
+def _requeue(connection: Connection, job_id: int, again: Again, *, is_wished: bool) -> bool:
+    """Let the job wait again as if it had never run; its attempts keep what is known of them.
+
+    A wish to cancel it outlives an attempt, but not somebody's later wish that it run again.
+    """
+    if not _move(connection, job_id, JobState.PENDING, again.text):
         return False
     connection.execute(
         "UPDATE job SET outcome = NULL, reason = NULL, message = NULL, advice = '', evidence = '[]',"
         " exit_code = NULL, started_at = NULL, finished_at = NULL, stop_reason = NULL,"
         " cancel_requested_by = CASE WHEN ? THEN cancel_requested_by END, retry_requested_by = NULL,"
         " not_before = ? WHERE id = ?",
-        (verdict is not None, again.not_before, job_id),
+        (not is_wished, again.not_before, job_id),
     )
     return True
 

@@ -13,12 +13,19 @@ import time
 from collections.abc import Mapping
 
 from appliance.config import Settings
+from appliance.containers.cgroup import MemoryPoller
 from appliance.containers.docker_engine import DockerEngine
-from appliance.executors.local import LocalExecutor, boot_id
+from appliance.executors.context import Context, boot_id
+from appliance.executors.local import LocalExecutor
+from appliance.failpoints import reach
+from appliance.gpus.inventory import Inventory
+from appliance.gpus.nvml import NvmlDriver
+from appliance.gpus.xid import XidWatch
 from appliance.jobs.box import Box
 from appliance.jobs.job import Job, JobState
 from appliance.jobs.reason import Reason
 from appliance.jobs.verdict import cancelled_before_start
+from appliance.scheduler.housekeeper import Housekeeper
 from appliance.scheduler.lock import FILE_NAME, hold
 from appliance.scheduler.placement import Card, Placement, Plan, cores, plan
 from appliance.scheduler.survey import Surveyor
@@ -40,9 +47,12 @@ class Scheduler:
         self._box = storage.box
         engine = DockerEngine(settings.engine, settings.gpus, storage.box.store_id())
         self._woken = threading.Event()
-        self._surveyor = Surveyor(storage.jobs, storage.box, engine, settings)
-        self._executor = LocalExecutor(storage, engine, settings, on_end=self._woken.set)
+        driver = NvmlDriver(settings.gpus.library)
+        gpus, xids = Inventory(driver), XidWatch(driver)
+        self._surveyor = Surveyor(storage, engine, gpus, xids, settings, on_change=self._woken.set)
         self._boot_id = boot_id()
+        context = Context(storage, engine, settings, gpus, xids, MemoryPoller(), self._boot_id)
+        self._executor = LocalExecutor(context, on_end=self._woken.set)
         self._stopping = False
         self._waiting: dict[int, str] = {}
 
@@ -88,7 +98,7 @@ class Scheduler:
     def _adopt_attempts(self, box: Box) -> None:
         """See to it that every open attempt has its watch, also those an earlier scheduler opened."""
         for job, attempt in self._jobs.active():
-            self._executor.watch(job, attempt, self._boot_id, box.memory_bytes)
+            self._executor.watch(job, attempt, box.memory_bytes)
 
     def _cancel(self) -> None:
         for job in self._jobs.to_cancel():
@@ -140,8 +150,9 @@ class Scheduler:
     def _start(self, placement: Placement, box: Box) -> None:
         attempt = self._jobs.start(placement.request.job_id, placement.shares, self._boot_id)
         if attempt:
+            reach("start.reserved")
             job = self._jobs.get(attempt.job_id)
-            self._executor.watch(job, attempt, self._boot_id, box.memory_bytes)
+            self._executor.watch(job, attempt, box.memory_bytes)
 
     def _explain(self, waiting: Mapping[int, str], lanes: Mapping[str, str]) -> None:
         """Record why jobs wait, where that has changed."""
@@ -160,6 +171,8 @@ def run(settings: Settings) -> None:
     scheduler = Scheduler(settings, storage)
     with hold(storage.directory / FILE_NAME):
         logger.info("Scheduling on %s", storage.directory)
+        storage.database.check()
+        Housekeeper(storage, settings).begin()
         _stop_on_signals(scheduler)
         scheduler.run()
 

@@ -1,0 +1,166 @@
+"""The launch of an attempt: from its reservation to a running container.
+
+Each step asks what is there already, so that the same steps launch a new attempt and adopt one that a
+dead scheduler left behind.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import tarfile
+import time
+import zlib
+
+from appliance.containers.arguments import container_arguments, container_name
+from appliance.containers.engine import Container, ImageMissing, LaunchRefused, NameTaken
+from appliance.datasets.library import DatasetLibrary
+from appliance.errors import AccessDenied, NotFound
+from appliance.executors.context import Context
+from appliance.executors.patience import Patience
+from appliance.executors.workspace import prepare
+from appliance.failpoints import reach
+from appliance.jobs.job import Attempt, Job, JobState, Verdict
+from appliance.jobs.verdict import (
+    cancelled_before_start,
+    container_removed,
+    disk_full,
+    image_missing,
+    launch_refused,
+)
+from appliance.users.user import User
+
+logger = logging.getLogger(__name__)
+
+
+class DiskFull(Exception):
+    """There is no room for the workspace."""
+
+
+class Launch:
+    """Brings the container of one attempt to run, from wherever it is."""
+
+    def __init__(self, context: Context, job: Job, attempt: Attempt, memory_bytes: int) -> None:
+        self.name = container_name(attempt, context.settings.engine)
+        self._context = context
+        self._storage = context.storage
+        self._engine = context.engine
+        self._job = job
+        self._attempt = attempt
+        self._memory_bytes = memory_bytes
+        self._patiently = Patience(self.name)
+
+    def run(self) -> Verdict | None:
+        """Return once the container runs or has ended; return a verdict when it never will run."""
+        try:
+            container = self._find()
+            if container is None:
+                if self._attempt.started_at:
+                    return container_removed()
+                job = self._storage.jobs.get(self._job.id)
+                if job.state is JobState.STOPPING:
+                    return cancelled_before_start(job.cancel_requested_by or "the scheduler")
+                self._create()
+            if container is None or not container.was_started:
+                self._start()
+        except ImageMissing:
+            return self._image_missing()
+        except DiskFull:
+            return disk_full(str(self._storage.directory))
+        except (LaunchRefused, AccessDenied, NotFound) as error:
+            return launch_refused(error.message)
+        return self._record_running()
+
+    def _find(self) -> Container | None:
+        """Return the attempt's container; raise LaunchRefused when its name is another's."""
+        container = self._patiently(lambda: self._engine.inspect(self.name))
+        if container and self._attempt.token and container.token != self._attempt.token:
+            raise self._name_taken()
+        return container
+
+    def _name_taken(self) -> LaunchRefused:
+        return LaunchRefused(
+            f"a container {self.name} that is not this attempt's is in the way;"
+            f" remove it with: docker rm {self.name}, or set another [engine] prefix"
+        )
+
+    def _start(self) -> None:
+        try:
+            self._patiently(lambda: self._engine.start(self.name))
+        except LaunchRefused:
+            container = self._patiently(lambda: self._engine.inspect(self.name))
+            if container is None or not container.was_started:
+                raise
+        reach("start.done")
+
+    def _create(self) -> None:
+        owner = self._storage.users.get(self._job.owner)
+        image = self._image()
+        self._prepare(owner)
+        reach("workspace.ready")
+        secrets = self._storage.secrets.values(owner.id, self._job.spec.secrets)
+        self._check_data()
+        arguments = container_arguments(
+            self._job,
+            self._attempt,
+            owner,
+            self._storage.job_directory(self._attempt),
+            image,
+            self._memory_bytes,
+            self._context.settings,
+            secrets,
+        )
+        reach("create.asked")
+        try:
+            self._patiently(lambda: self._engine.create(arguments))
+        except NameTaken:
+            if self._find() is None:
+                raise self._name_taken() from None
+            logger.info("Adopted %s, created before", self.name)
+        reach("create.done")
+
+    def _check_data(self) -> None:
+        """Raise AccessDenied when a data set has become a link to where jobs have no business."""
+        data = self._context.settings.data
+        for name in self._job.spec.data:
+            DatasetLibrary(data.directory).folder(name, data.roots)
+
+    def _prepare(self, owner: User) -> None:
+        """Make the folders; whatever is wrong with them or with the code is the end of the attempt."""
+        directory = self._storage.job_directory(self._attempt)
+        try:
+            prepare(directory, self._storage.snapshots, self._job.snapshot, owner)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFull from None
+            raise LaunchRefused(f"the job's folders could not be made: {error}") from error
+        except (ValueError, OverflowError, EOFError, zlib.error, tarfile.TarError) as error:
+            raise LaunchRefused(f"the job's code could not be unpacked: {error}") from error
+
+    def _image(self) -> str:
+        """Return what to run in: the very image of the attempt, or else the one of the name asked for."""
+        if self._attempt.image_digest:
+            return self._attempt.image_digest
+        name = self._image_name()
+        for candidate in (f"spud/{name}:latest", name):
+            if image := self._patiently(lambda c=candidate: self._engine.find_image(c)):  # type: ignore[misc]
+                return image.name
+        raise ImageMissing(name)
+
+    def _image_name(self) -> str:
+        return self._job.spec.image or self._context.settings.images.default
+
+    def _image_missing(self) -> Verdict:
+        images = self._patiently(self._engine.images)
+        return image_missing(self._image_name(), sorted(image.short_name for image in images))
+
+    def _record_running(self) -> Verdict | None:
+        container = self._patiently(lambda: self._engine.inspect(self.name))
+        if container is None:
+            return container_removed()
+        started_at = container.started_at or time.time()
+        digest = self._attempt.image_digest or container.image_digest
+        self._storage.jobs.record_running(self._attempt, started_at, digest)
+        logger.info("Running %s", self.name)
+        reach("running.recorded")
+        return None
