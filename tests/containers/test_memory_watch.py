@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from appliance.containers.cgroup import MemoryPoller
+from appliance.containers.kernel_log import seen_by_kernel
 
 pytestmark = pytest.mark.docker
 
@@ -34,7 +35,7 @@ def container() -> Iterator[Callable[..., tuple[str, int]]]:
         return names[-1], int(docker("inspect", "--format", "{{.State.Pid}}", names[-1]))
 
     yield run
-    docker("rm", "--force", *names)
+    subprocess.run(["docker", "rm", "--force", *names], capture_output=True)
 
 
 def docker(*words: str) -> str:
@@ -85,3 +86,16 @@ def test_a_job_that_fills_its_memory_with_files_is_not_killed(
         assert docker("wait", name) == "0"
     assert watch.use is not None
     assert watch.use.oom_kills == 0
+
+
+def test_the_kernels_log_knows_of_a_kill_that_nobody_watched(
+    container: Callable[..., tuple[str, int]],
+) -> None:
+    name, _ = container("bytearray(1 << 28)", "--memory", "64m", "--memory-swap", "64m")
+    assert docker("wait", name) == "137"
+    container_id = docker("inspect", "--format", "{{.Id}}", name)
+    docker("rm", name)
+    counted = seen_by_kernel(None, container_id)
+    assert counted is not None
+    assert (counted.oom_kills, counted.limit_bytes) == (1, 64 * 1024**2)
+    assert seen_by_kernel(None, "0" * 64) is None
