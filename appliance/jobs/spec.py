@@ -204,7 +204,9 @@ class JobSpec(BaseModel):
     retry_on: tuple[RetriedReason, ...] = Field(
         (), max_length=20, description="further reasons to try again for, such as user_error"
     )
-    requeue: bool = Field(default=True, description="start it again after the box restarted while it ran")
+    requeue: bool = Field(
+        default=True, strict=True, description="start it again after the box restarted while it ran"
+    )
     requirements: CodeFile | None = Field(
         None,
         description="file in the code that lists Python packages; requirements.txt or pyproject.toml is found"

@@ -8,12 +8,23 @@ from typing import Annotated, Any
 from flask import Response
 from flask_openapi3.blueprint import APIBlueprint
 from flask_openapi3.models import Tag  # type: ignore[attr-defined]
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from appliance.errors import InvalidRequest
 from appliance.validation import first_reason
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-21T09:00:00.123Z"])]
+
+
+def _refuse_number(value: object) -> object:
+    """Refuse a bare number, which pydantic takes for Unix seconds: `2026` would be a time in 1970."""
+    if isinstance(value, str) and value.strip().lstrip("+-").replace(".", "", 1).isdigit():
+        raise ValueError("must be a time such as 2026-11-21T09:00:00Z")
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_refuse_number)]
+"""A point in time that a request names."""
 
 
 class Error(BaseModel):

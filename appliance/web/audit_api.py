@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 
 from flask import Response
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from appliance.audit import Entry
 from appliance.web.access import require_admin
-from appliance.web.answers import Parameters, Time, answer, api_blueprint, rfc3339
+from appliance.web.answers import Moment, Parameters, Time, answer, api_blueprint, rfc3339
 from appliance.web.services import services
 
 _LARGEST_ID = 2**63 - 1
@@ -20,7 +20,7 @@ audit_trail = api_blueprint("audit", "/api/v1/audit")
 class AuditQuery(Parameters):
     """Which lines of the trail."""
 
-    since: AwareDatetime | None = Field(None, description="only what was done since then, RFC 3339")
+    since: Moment | None = Field(None, description="only what was done since then, RFC 3339")
     actor: str | None = Field(None, max_length=100, description="only what this user did")
     action: str = Field("*", max_length=100, description="only these actions, such as `job.*`")
     before: int | None = Field(None, ge=1, le=_LARGEST_ID, description="only lines with a smaller id")

@@ -9,6 +9,7 @@ from pydantic import Field
 from appliance.errors import Conflict
 from appliance.jobs.change import changed
 from appliance.jobs.job import Job
+from appliance.jobs.spec import Duration, Name, Whole
 from appliance.web.answers import Parameters
 from appliance.web.audit import audit
 from appliance.web.services import services
@@ -17,9 +18,9 @@ from appliance.web.services import services
 class JobChange(Parameters):
     """What to change; what is left out stays, null takes it away."""
 
-    priority: int | str = Field(0, description="higher starts first; until the job runs")
-    time: int | str | None = Field(None, description="limit in seconds or as 2h, from the start of the job")
-    name: str | None = Field(None, description="what the job is called in lists; until the job runs")
+    priority: Whole = Field(0, ge=-1000, le=1000, description="higher starts first; until the job runs")
+    time: Duration | None = Field(None, description="limit in seconds or as 2h, from the start of the job")
+    name: Name | None = Field(None, description="what the job is called in lists; until the job runs")
 
 
 def change(job_id: int, wishes: JobChange) -> Job:
