@@ -6,9 +6,11 @@ row survives a power cut. The SQL of each noun stands in its own store module.
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import sqlite3
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,6 +30,10 @@ UniqueViolation = sqlite3.IntegrityError
 Values = Sequence[Any] | Mapping[str, Any]
 
 _BUSY_TIMEOUT_S = 10.0
+_DEAD_MAN_SWITCH = 128
+"""The byte of the -shm file that every connection in WAL mode keeps locked (UNIX_SHM_DMS, os_unix.c)."""
+_FLOCK = "hhqqi4x"
+"""struct flock on 64-bit Linux, see fcntl(2)."""
 
 
 class Database:
@@ -174,6 +180,17 @@ def schema_of(path: Path) -> int:
             return int(connection.execute("PRAGMA user_version").fetchone()[0])
     except sqlite3.DatabaseError as error:
         raise _explain(error, path) from error
+
+
+def process_using(path: Path) -> int | None:
+    """Return the id of a process that has the database open, other than this one; None when none has."""
+    try:
+        with path.with_name(f"{path.name}-shm").open("r+b") as shared:
+            lock = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, _DEAD_MAN_SWITCH, 1, 0)
+            found = struct.unpack(_FLOCK, fcntl.fcntl(shared, fcntl.F_GETLK, lock))
+    except FileNotFoundError:
+        return None
+    return None if found[0] == fcntl.F_UNLCK else int(found[-1])
 
 
 def copy_database(source: Path, target: Path) -> None:
