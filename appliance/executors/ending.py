@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from appliance.containers.cgroup import MemoryUse, container_of
 from appliance.containers.engine import Container
+from appliance.containers.kernel_log import seen_by_kernel
 from appliance.executors.context import Context
 from appliance.gpus.gpu import GpuReading
 from appliance.gpus.holders import left_over
@@ -41,7 +42,7 @@ def judge_container(
             stop_reason=job.stop_reason,
             stopped_by=job.cancel_requested_by,
             tail=tail(directory.log, _EVIDENCE_LINES),
-            memory=memory,
+            memory=seen_by_kernel(memory, container.id) if container.exit_code else memory,
             shm_bytes=context.settings.jobs.shm_bytes,
             gpu_faults=gpu_faults,
             disk_free_bytes=_free_bytes(context),
