@@ -17,6 +17,7 @@ from appliance.config import load_settings
 from appliance.failpoints import VARIABLE as failpoint_variable
 from appliance.storage import open_storage
 from appliance.users.user import Role
+from tests.system.guarded_network import forget
 
 T = TypeVar("T")
 
@@ -93,11 +94,7 @@ class RunningBox:
         self._remove_containers()
 
     def _remove_containers(self) -> None:
-        docker = ["docker", "--host", self._environment.get("SPUD_ENGINE_SOCKET", ENGINE)]
-        listing = [*docker, "ps", "--all", "--quiet", "--filter", f"name={self.prefix}-"]
-        names = subprocess.run(listing, capture_output=True, text=True).stdout.split()
-        if names:
-            subprocess.run([*docker, "rm", "--force", *names], capture_output=True)
+        forget(self.prefix, "docker", "--host", self._environment.get("SPUD_ENGINE_SOCKET", ENGINE))
 
     def wait_until_ready(self) -> None:
         if "web" in self._processes:
