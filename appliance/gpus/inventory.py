@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from appliance.gpus.gpu import Gpu, GpuReading
@@ -100,6 +100,14 @@ class Inventory:
         if isinstance(reading, GpuError):
             return GpuReading(gpu_uuid, asked_at, up=False, error=reading.message)
         return reading
+
+    def forget(self, gpu_uuid: str) -> None:
+        """Leave a GPU out of later snapshots, unless it answers again."""
+        with self._lock:
+            if self._latest:
+                gpus = tuple(gpu for gpu in self._latest.gpus if gpu.uuid != gpu_uuid)
+                readings = tuple(one for one in self._latest.readings if one.gpu_uuid != gpu_uuid)
+                self._latest = replace(self._latest, gpus=gpus, readings=readings)
 
     def _find(self, gpu_uuid: str) -> Gpu | None:
         latest = self._latest or self.snapshot()

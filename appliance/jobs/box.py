@@ -36,6 +36,8 @@ class Box:
     """Names of containers that carry Spud's labels but belong to no job in the store."""
     occupied: dict[str, str] = field(default_factory=dict)
     """Why a GPU is not given to jobs though it is well, by UUID: what strangers do on it."""
+    tolerated_bytes: dict[str, int] = field(default_factory=dict)
+    """Memory of GPUs that the desktop holds and that jobs cannot have, by UUID."""
     hold: str | None = None
     """Why no job is started at all, such as a disk that is nearly full."""
     disk_free_bytes: int = 0

@@ -1,6 +1,7 @@
-"""What the scheduler sees of the box: cards, cores, memory, images, engine.
+"""What the scheduler sees of the box: cards, cores, memory, disk, images, engine.
 
-It looks from a thread of its own, since a driver or an engine may take long to answer, or never do.
+It looks from threads of its own, since a driver or an engine may take long to answer, or never do: one for
+the cards and one for the engine, so that neither waits for the other.
 """
 
 from __future__ import annotations
@@ -9,36 +10,72 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from appliance.config import Settings
 from appliance.containers.engine import ContainerEngine, EngineUnavailable
 from appliance.gpus.inventory import Inventory
-from appliance.gpus.nvml import NvmlDriver
-from appliance.jobs.box import Box
-from appliance.jobs.box_store import BoxStore
-from appliance.jobs.store import JobStore
-from appliance.scheduler.reconciler import remove_leftovers
+from appliance.gpus.xid import XidWatch
+from appliance.jobs.box import Box, Image
+from appliance.scheduler.gpu_watch import Cards, GpuWatch
+from appliance.scheduler.reconciler import Found, remove_leftovers
+from appliance.storage import Storage
 
 logger = logging.getLogger(__name__)
 
 _FIRST_LOOK_S = 10.0
+_CARDS_S = 1.0
 _ENGINE_AWAY_S = 1.0
 _KIB = 1024
+_GIB = 1024**3
+_DISK_STEP_BYTES = 64 * 1024**2
+"""Steps in which free disk is told, since it changes all the time."""
+
+
+@dataclass(frozen=True, slots=True)
+class _EngineLook:
+    """What the engine told when it was last asked, at a time in monotonic seconds."""
+
+    images: tuple[Image, ...] = ()
+    found: Found = field(default_factory=Found)
+    asked_at: float = 0.0
+    error: str | None = None
 
 
 class Surveyor:
-    """Looks at the box again and again, and records what it sees for the other processes."""
+    """Looks at the box again and again, and records what it sees for the other processes.
 
-    def __init__(self, jobs: JobStore, box: BoxStore, engine: ContainerEngine, settings: Settings) -> None:
-        self._jobs = jobs
-        self._store = box
+    `on_change` is called, from another thread, when something is seen that was not so before.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        engine: ContainerEngine,
+        gpus: Inventory,
+        xids: XidWatch,
+        settings: Settings,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._jobs = storage.jobs
+        self._store = storage.box
+        self._directory = storage.directory
         self._engine = engine
+        self._xids = xids
+        self._on_change = on_change
         self._cpus = settings.scheduler.cpus or float(len(os.sched_getaffinity(0)))
         self._interval_s = settings.scheduler.reconcile_seconds
-        self._inventory = Inventory(NvmlDriver(settings.gpus.library))
+        self._min_free_bytes = settings.jobs.min_free_bytes
+        self._watch = GpuWatch(storage, gpus, xids, settings)
+        self._lock = threading.Lock()
+        self._cards: Cards | None = None
+        self._engine_look: _EngineLook | None = None
         self._box: Box | None = None
         self._looked = threading.Event()
+        self._ended = threading.Event()
+        self._threads: list[threading.Thread] = []
 
     @property
     def box(self) -> Box | None:
@@ -47,40 +84,99 @@ class Surveyor:
 
     def begin(self) -> None:
         """Begin to look; returns after the first look, or when it takes too long."""
-        threading.Thread(target=self._look_for_ever, name="survey", daemon=True).start()
+        known = self._store.box() or Box()
+        self._watch.remember(known.gpus)
+        for name, look in (("cards", self._look_at_cards), ("engine", lambda: self._look_at_engine(known))):
+            thread = threading.Thread(target=self._look_until_end, args=(look,), name=f"survey: {name}")
+            thread.daemon = True
+            thread.start()
+            self._threads.append(thread)
         self._looked.wait(_FIRST_LOOK_S)
 
-    def _look_for_ever(self) -> None:
-        while True:
+    def end(self) -> None:
+        """Look no more; returns when the looks under way are over."""
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _look_until_end(self, look: Callable[[], Callable[[], object]]) -> None:
+        """Look, publish and pause, again and again."""
+        while not self._ended.is_set():
+            pause: Callable[[], object] = self._pause
             try:
-                self._box = self._look(self._box or self._store.box() or Box())
-                self._store.set_box(self._box)
+                pause = look()
+                self._publish()
             except Exception:
                 logger.exception("A look at the box failed; the next one tries again")
-            self._looked.set()
-            is_away = self._box is None or self._box.engine_error
-            time.sleep(_ENGINE_AWAY_S if is_away else self._interval_s)
+            pause()
 
-    def _look(self, known: Box) -> Box:
-        """Return the box as it is now; what the engine does not tell while it is away stays as known."""
-        cards = self._inventory.snapshot()
-        images, strangers, engine_error = known.images, known.strangers, None
+    def _look_at_cards(self) -> Callable[[], object]:
+        seen = self._engine_look or _EngineLook()
+        self._cards = self._watch.look(seen.found, seen.asked_at)
+        return lambda: self._xids.wait(_CARDS_S)
+
+    def _look_at_engine(self, known: Box) -> Callable[[], object]:
+        before = self._engine_look or _EngineLook(images=known.images)
+        asked_at = time.monotonic()
         try:
             images = self._engine.images()
-            strangers = remove_leftovers(self._jobs, self._engine)
+            self._engine_look = _EngineLook(images, remove_leftovers(self._jobs, self._engine), asked_at)
         except EngineUnavailable as error:
-            engine_error = error.message
-        if strangers != known.strangers:
-            logger.warning("Containers with Spud's labels and no job: %s", ", ".join(strangers) or "none")
+            # What it told before stays as known while it is away.
+            self._engine_look = replace(before, error=error.message)
+            return self._pause
+        if self._engine_look.found.strangers != before.found.strangers:
+            names = ", ".join(container.name for container in self._engine_look.found.strangers)
+            logger.warning("Containers with Spud's labels and no job: %s", names or "none")
+        return lambda: self._ended.wait(self._interval_s)
+
+    def _pause(self) -> None:
+        self._ended.wait(_ENGINE_AWAY_S)
+
+    def _publish(self) -> None:
+        """Record the box as it is now known to be, once both have been looked at."""
+        with self._lock:
+            cards, engine = self._cards, self._engine_look
+            if cards is None or engine is None:
+                return
+            box = self._compose(cards, engine)
+            if box != self._box:
+                self._store.set_box(box)
+                self._box = box
+                self._on_change()
+            self._looked.set()
+
+    def _compose(self, cards: Cards, engine: _EngineLook) -> Box:
+        free_bytes, total_bytes = disk_bytes(self._directory)
         return Box(
-            gpus=cards.gpus_up(),
-            gpu_error=cards.driver.error,
-            engine_error=engine_error,
+            gpus=cards.gpus,
+            gpu_error=cards.error,
+            engine_error=engine.error,
             cpus=self._cpus,
             memory_bytes=memory_bytes(),
-            images=images,
-            strangers=strangers,
+            images=engine.images,
+            strangers=tuple(container.name for container in engine.found.strangers),
+            occupied=cards.occupied,
+            tolerated_bytes=cards.tolerated_bytes,
+            hold=self._hold(free_bytes),
+            disk_free_bytes=free_bytes // _DISK_STEP_BYTES * _DISK_STEP_BYTES,
+            disk_total_bytes=total_bytes,
         )
+
+    def _hold(self, free_bytes: int) -> str | None:
+        """Return why no job is started at all."""
+        if free_bytes >= self._min_free_bytes:
+            return None
+        return (
+            f"space on the disk that holds {self._directory}, of which less than [jobs] min_free_bytes"
+            f" ({self._min_free_bytes / _GIB:.1f} GiB) is free; make some with: spud prune"
+        )
+
+
+def disk_bytes(directory: Path) -> tuple[int, int]:
+    """Return the free and the total bytes of the disk that holds a directory."""
+    disk = os.statvfs(directory)
+    return disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
 
 
 def memory_bytes() -> int:
