@@ -121,6 +121,14 @@ def read(path: Path, offset: int = 0, block_bytes: int = _BLOCK_BYTES) -> Iterat
         yield behind, text_of(block)
 
 
+def read_stamped(path: Path, offset: int = 0) -> Iterator[tuple[int, bytes]]:
+    """Yield the same with the time before each line."""
+    is_start = offset == 0 or not path.exists() or is_line_start(path, offset)
+    for behind, block in blocks(path, offset):
+        text, is_start = stamped_text_of(block, is_line_start=is_start)
+        yield behind, text
+
+
 def blocks(path: Path, offset: int = 0, block_bytes: int = _BLOCK_BYTES) -> Iterator[tuple[int, bytes]]:
     """Yield the whole records after a byte offset, many at once, as they stand in the file."""
     try:
@@ -145,6 +153,19 @@ def text_of(block: bytes) -> bytes:
         return b"".join([_text_of_line(line) for line in lines])
     # Slices of each line: several times faster than to build records.
     return b"".join([line[33:] if line[31:32] == b"P" else line[33:] + b"\n" for line in lines])
+
+
+def stamped_text_of(block: bytes, *, is_line_start: bool) -> tuple[bytes, bool]:
+    """Return the output with its time before each line, and whether its end is the end of a line.
+
+    Each state of a progress bar has the time before it too, since it begins the line anew.
+    """
+    pieces: list[bytes] = []
+    for line in block.split(b"\n")[:-1]:
+        at, text = line[:_KIND_AT], _text_of_line(line)
+        pieces += (at if is_line_start else b"", text.replace(b"\r", b"\r" + at))
+        is_line_start = text.endswith(b"\n")
+    return b"".join(pieces), is_line_start
 
 
 def _text_of_line(line: bytes) -> bytes:
@@ -184,6 +205,11 @@ def is_line_start(path: Path, offset: int) -> bool:
     """Return whether the record at this offset begins a line."""
     with path.open("rb") as file:
         line = _last_line(file, offset)
+    return ends_line(line)
+
+
+def ends_line(line: bytes) -> bool:
+    """Return whether a record, as it stands in the file, ends a line of the output."""
     return line[_KIND_AT : _KIND_AT + 1] != Kind.PART.value
 
 
@@ -206,7 +232,7 @@ def _cut_at(path: Path) -> int | None:
 def ends_within_line(file: BinaryIO) -> bool:
     """Return whether the log ends with a part of a line."""
     last = _last_line(file, file.seek(0, os.SEEK_END))
-    return last[_KIND_AT : _KIND_AT + 1] == Kind.PART.value
+    return bool(last) and not ends_line(last)
 
 
 def _last_line(file: BinaryIO, end: int) -> bytes:

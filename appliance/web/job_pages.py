@@ -10,10 +10,12 @@ from werkzeug.wrappers import Response
 from appliance.errors import NotFound
 from appliance.gpus.gpu import Gpu
 from appliance.jobs.directory import JobDirectory
-from appliance.jobs.job import ACTIVE, Job, JobState
+from appliance.jobs.job import ACTIVE, Attempt, Job, JobState
+from appliance.jobs.screen import collapse
 from appliance.web import job_files, log_text
 from appliance.web.access import current_user
 from appliance.web.jobs import LARGEST_ID, cancel, newest_attempt, owner_id, visible_job
+from appliance.web.log_stream import Place
 from appliance.web.services import services
 
 _PAGE = 50
@@ -32,10 +34,10 @@ job_pages = Blueprint("job_pages", __name__)
 
 @dataclass(frozen=True, slots=True)
 class LogView:
-    """The end of a log as the page shows it; the live stream goes on from `offset`."""
+    """The end of a log as the page shows it; the live stream goes on from `place`."""
 
     text: str
-    offset: int
+    place: str
     is_cut: bool
 
 
@@ -77,7 +79,7 @@ def show_job(job_id: int) -> str:
         gpu_names=_gpu_names(),
         files=files[:_FILES],
         file_count=len(files),
-        log=_log_view(directory),
+        log=_log_view(attempt, directory),
     )
 
 
@@ -94,12 +96,12 @@ def cancel_job(job_id: int) -> Response:
     return redirect(url_for("job_pages.show_job", job_id=job.id), 303)
 
 
-def _log_view(directory: JobDirectory | None) -> LogView:
-    if directory is None:
-        return LogView("", 0, is_cut=False)
+def _log_view(attempt: Attempt | None, directory: JobDirectory | None) -> LogView:
+    if attempt is None or directory is None:
+        return LogView("", "0", is_cut=False)
     start = log_text.tail_offset(directory.log, _LOG_LINES)
     text, offset = log_text.read_from(directory.log, start)
-    return LogView(log_text.as_on_terminal(text), offset, is_cut=start > 0)
+    return LogView(collapse(text), str(Place(attempt.number, offset)), is_cut=start > 0)
 
 
 def _gpu_names() -> dict[str, str]:

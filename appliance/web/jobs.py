@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any, BinaryIO
 
 from flask import Response, request, send_file, url_for
@@ -17,11 +18,12 @@ from appliance.jobs.spec import JobSpec
 from appliance.users.user import User
 from appliance.web import job_files, log_text
 from appliance.web.access import current_user
-from appliance.web.answers import Parameters, Time, answer, api_blueprint, rfc3339
+from appliance.web.answers import Moment, Parameters, Time, answer, api_blueprint, rfc3339
 from appliance.web.audit import audit
 from appliance.web.change import JobChange, change
 from appliance.web.job_json import JobDetail, JobList, job_detail, job_summary
-from appliance.web.log_stream import LogStream, choose_attempt
+from appliance.web.log_stream import LogStream, Place, choose_attempt
+from appliance.web.removed import refuse_removed_files, refuse_removed_log
 from appliance.web.services import services
 from appliance.web.submission import parse_json, submit
 
@@ -65,14 +67,17 @@ class LogQuery(AttemptQuery):
     """Which part of the log."""
 
     tail: int | None = Field(None, ge=0, le=_TAIL_LINES, description="only the last lines")
+    since: Moment | None = Field(None, description="only lines written since then, RFC 3339")
+    timestamps: bool = Field(default=False, description="put its time, RFC 3339 in UTC, before each line")
 
 
-class StreamQuery(AttemptQuery):
-    """Where the stream begins."""
+class StreamQuery(LogQuery):
+    """Where the stream begins; tail and since hold without an offset."""
 
-    offset: int = Field(0, ge=0, le=2**62, description="the `id` of the last event seen; 0 is the beginning")
-    tail: int | None = Field(
-        None, ge=0, le=_TAIL_LINES, description="without an offset: begin so many lines back"
+    offset: str = Field(
+        "0",
+        pattern=r"^([0-9]{1,18}-)?[0-9]{1,18}$",
+        description="the `id` of the last event seen, which names an attempt and an offset in its log",
     )
 
 
@@ -103,6 +108,11 @@ _SUBMIT_BODY = {
                     "spec": {"type": "string", "description": "the job, as in application/json"},
                     "code": {"type": "string", "format": "binary", "description": "a .tar.gz of the code"},
                     "git_commit": {"type": "string", "description": "the commit that the code comes from"},
+                    "git_diff": {
+                        "type": "string",
+                        "format": "binary",
+                        "description": "git diff of what is not committed, at most 1 MiB",
+                    },
                 },
             }
         },
@@ -112,6 +122,12 @@ _SUBMIT_BODY = {
 
 def _content(mimetype: str, description: str) -> dict[str, Any]:
     return {"description": description, "content": {mimetype: {"schema": {"type": "string"}}}}
+
+
+_EVENTS = {
+    "description": "server-sent events: log, state, attempt, end",
+    "content": {"text/event-stream": {}},
+}
 
 
 @jobs.get("", responses={200: JobList})
@@ -167,25 +183,28 @@ def cancel_job(path: JobPath) -> Response:
 @jobs.get("/<int:job_id>/logs", responses={200: _content("text/plain", "the log so far")})
 def read_log(path: JobPath, query: LogQuery) -> Response:
     """Read the log so far."""
-    directory = job_directory(visible_job(path.job_id), query.attempt)
-    return Response(_log_pieces(directory, query.tail), mimetype="text/plain")
+    job = visible_job(path.job_id)
+    refuse_removed_log(newest_attempt(job, query.attempt))
+    directory = job_directory(job, query.attempt)
+    return Response(_log_pieces(directory, query), mimetype="text/plain")
 
 
-@jobs.get(
-    "/<int:job_id>/logs/stream", responses={200: _content("text/event-stream", "log, state, attempt, end")}
-)
+@jobs.get("/<int:job_id>/logs/stream", responses={200: _EVENTS})
 def follow_log(path: JobPath, query: StreamQuery) -> Response:
     """Follow the log and the state as server-sent events until the job has finished."""
     job = visible_job(path.job_id)
-    offset = _last_event_id() or query.offset
-    if directory := job_directory(job, query.attempt):
-        log_text.check_offset(directory.log, offset)
-        if query.tail is not None and offset == 0:
-            offset = log_text.tail_offset(directory.log, query.tail)
+    place = Place.parse(request.headers.get("Last-Event-ID", "")) or Place.parse(query.offset) or Place()
+    refuse_removed_log(newest_attempt(job, query.attempt or place.attempt))
+    if directory := job_directory(job, query.attempt or place.attempt):
+        log_text.check_offset(directory.log, place.offset)
+        if place == Place():
+            place = Place(None, log_text.start_offset(directory.log, query.tail, _unix(query.since)))
     permits = services().streams
     if not permits.acquire(blocking=False):
         raise Unavailable("Too many logs are being followed at once. Close one, or try again in a moment.")
-    stream = LogStream(services().storage, job.id, query.attempt, offset)
+    stream = LogStream(services().storage, job.id, query.attempt, place)
+    if query.timestamps:
+        stream = stream.with_times()
     is_gone = request.environ.get("waitress.client_disconnected", lambda: False)
     response = Response(stream.events(services().stopping, is_gone), mimetype="text/event-stream")
     # Not in the generator: one that is closed before its first event would keep the permit.
@@ -197,7 +216,9 @@ def follow_log(path: JobPath, query: StreamQuery) -> Response:
 @jobs.get("/<int:job_id>/files", responses={200: FileList})
 def list_files(path: JobPath, query: AttemptQuery) -> Response:
     """List the files that the job keeps."""
-    directory = job_directory(visible_job(path.job_id), query.attempt)
+    job = visible_job(path.job_id)
+    refuse_removed_files(newest_attempt(job, query.attempt))
+    directory = job_directory(job, query.attempt)
     files = job_files.list_files(directory.root) if directory else ()
     return answer(
         FileList(
@@ -214,7 +235,9 @@ def list_files(path: JobPath, query: AttemptQuery) -> Response:
 )
 def fetch_file(path: FilePath, query: AttemptQuery) -> BaseResponse:
     """Fetch a file that the job keeps."""
-    directory = job_directory(visible_job(path.job_id), query.attempt)
+    job = visible_job(path.job_id)
+    refuse_removed_files(newest_attempt(job, query.attempt), path.file_path.partition("/")[0])
+    directory = job_directory(job, query.attempt)
     if directory is None:
         raise NotFound(f"Job {path.job_id} has not started yet, so it has no files.")
     found = job_files.open_file(directory.root, path.file_path)
@@ -276,7 +299,11 @@ def _submit_form() -> Job:
         raise InvalidRequest("The form lacks the field spec, which holds the job as JSON.")
     upload = request.files.get("code")
     code: BinaryIO | None = upload.stream if upload else None  # type: ignore[assignment]
-    return submit(current_user(), parse_json(request.form["spec"]), code, request.form.get("git_commit"))
+    changes = request.files.get("git_diff")
+    git_diff: BinaryIO | None = changes.stream if changes else None  # type: ignore[assignment]
+    return submit(
+        current_user(), parse_json(request.form["spec"]), code, request.form.get("git_commit"), git_diff
+    )
 
 
 def _text(body: bytes) -> str:
@@ -286,15 +313,14 @@ def _text(body: bytes) -> str:
         raise InvalidRequest("The job is not valid JSON: it is not UTF-8.") from None
 
 
-def _log_pieces(directory: JobDirectory | None, tail: int | None) -> Iterator[bytes]:
+def _log_pieces(directory: JobDirectory | None, query: LogQuery) -> Iterator[bytes]:
     if directory is None:
         return
-    start = 0 if tail is None else log_text.tail_offset(directory.log, tail)
-    for _, piece in log.read(directory.log, start):
+    start = log_text.start_offset(directory.log, query.tail, _unix(query.since))
+    read = log.read_stamped if query.timestamps else log.read
+    for _, piece in read(directory.log, start):
         yield piece
 
 
-def _last_event_id() -> int:
-    """Return where a browser that reconnects has been; 0 for anything that we did not send."""
-    text = request.headers.get("Last-Event-ID", "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
+def _unix(at: datetime | None) -> float | None:
+    return at.timestamp() if at else None

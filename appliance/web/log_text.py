@@ -1,15 +1,16 @@
-"""The log as people read it: its last lines, and terminal control codes resolved as a terminal would."""
+"""Places in a log: where its last lines begin, or what was written since a time."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from appliance.errors import InvalidRequest
 from appliance.jobs import log
 
 _FIRST_WINDOW_BYTES = 65_536
-_CONTROL_CODE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[@-Z\\-_])|\x08|\x07")
+_TIME_BYTES = 30
+_UNORDERED_BYTES = 1024**2
+"""Records of two streams, or parts of long lines, may stand so far from the place that their time has."""
 
 
 def tail_offset(path: Path, lines: int) -> int:
@@ -43,10 +44,53 @@ def read_from(path: Path, offset: int) -> tuple[str, int]:
     return b"".join(pieces).decode(errors="replace"), offset
 
 
-def as_on_terminal(text: str) -> str:
-    """Return the text without colours, and of each line what stands after its last carriage return."""
-    lines = _CONTROL_CODE.sub("", text).split("\n")
-    return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines)
+def start_offset(path: Path, tail: int | None, since: float | None) -> int:
+    """Return where a log begins of which the last lines are wanted, or those since a time in Unix seconds."""
+    start = 0 if tail is None else tail_offset(path, tail)
+    return start if since is None else max(start, since_offset(path, log.stamp(since)))
+
+
+def since_offset(path: Path, since: bytes) -> int:
+    """Return the offset of the first line that was written at a time (as in the log) or later."""
+    size = path.stat().st_size if path.exists() else 0
+    early, late = 0, size
+    while late - early > _UNORDERED_BYTES:
+        middle = (early + late) // 2
+        if _time_at(path, middle) < since:
+            early = middle
+        else:
+            late = middle
+    start = _next_line(path, max(0, early - _UNORDERED_BYTES))
+    is_line_start = True
+    for behind, block in log.blocks(path, start):
+        place = behind - len(block)
+        for record in block.split(b"\n")[:-1]:
+            if is_line_start and record[:_TIME_BYTES] >= since:
+                return place
+            is_line_start = log.ends_line(record)
+            place += len(record) + 1
+    return size
+
+
+def _time_at(path: Path, offset: int) -> bytes:
+    """Return the time of the first record that begins after an offset."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        file.readline()
+        return file.read(_TIME_BYTES)
+
+
+def _next_line(path: Path, offset: int) -> int:
+    """Return the offset at which the first line begins after an offset within the file."""
+    if offset == 0:
+        return 0
+    with path.open("rb") as file:
+        file.seek(offset)
+        file.readline()
+        while record := file.readline():
+            if log.ends_line(record):
+                break
+        return file.tell()
 
 
 def _line_starts(path: Path, start: int, end: int) -> list[int]:
@@ -62,6 +106,6 @@ def _line_starts(path: Path, start: int, end: int) -> list[int]:
     for record in block[offset - start :].split(b"\n")[:-1]:
         if is_new:
             starts.append(offset)
-        is_new = log.decode(record).kind is not log.Kind.PART
+        is_new = log.ends_line(record)
         offset += len(record) + 1
     return starts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from click.testing import CliRunner
 
 from appliance.cli.main import main
 from appliance.jobs.job import Verdict
-from appliance.jobs.log import Kind, LogRecord
+from appliance.jobs.log import Kind, LogRecord, stamp
 from appliance.jobs.reason import Outcome, Reason
 from tests.cli.conftest import Spud
 from tests.web.box import STAMP, WebBox, process
@@ -84,14 +85,85 @@ def test_waiting_is_told_when_its_reason_changes(box: WebBox, spud: Spud) -> Non
     assert told == ["Job 1 waits: the engine", "Job 1 waits: a GPU"]
 
 
-def test_log_passes_byte_for_byte(box: WebBox, spud: Spud) -> None:
+def test_raw_log_passes_byte_for_byte(box: WebBox, spud: Spud) -> None:
     attempt = box.start(box.submit("ada"))
     text = b"\x1b[32mgr\xc3\xbcn\xff\xfe \r 50 %"
     with box.storage.job_directory(attempt).log.open("wb") as log:
         log.write(LogRecord(STAMP, Kind.FULL, text).encode())
     box.finish(attempt)
-    assert spud("logs", "1").stdout_bytes == text + b"\n"
-    assert spud("logs", "-f", "1").stdout_bytes == text + b"\n"
+    assert spud("logs", "--raw", "1").stdout_bytes == text + b"\n"
+    assert spud("logs", "--raw", "-f", "1").stdout_bytes == text + b"\n"
+
+
+@pytest.mark.parametrize("follow", [(), ("--follow",)])
+def test_log_in_a_pipe_is_the_last_state_of_each_line(
+    box: WebBox, spud: Spud, follow: tuple[str, ...]
+) -> None:
+    attempt = box.start(box.submit("ada"))
+    box.write(attempt, "\x1b[32mgr\u00fcn\x1b[0m\n 1/2\r 2/2\nwithout end")
+    with box.storage.job_directory(attempt).log.open("ab") as log:
+        log.write(LogRecord(STAMP, Kind.FULL, b" \xff").encode())
+    box.finish(attempt)
+    assert spud("logs", "1", *follow).stdout_bytes == "gr\u00fcn\n 2/2\nwithout end".encode() + b" \xff\n"
+
+
+@pytest.mark.parametrize("follow", [(), ("--follow",)])
+def test_log_may_begin_at_a_time(box: WebBox, spud: Spud, follow: tuple[str, ...]) -> None:
+    attempt = box.start(box.submit("ada"))
+    now = time.time()
+    with box.storage.job_directory(attempt).log.open("wb") as log:
+        for seconds_ago in (7200, 90, 5):
+            log.write(LogRecord(stamp(now - seconds_ago), Kind.FULL, b"%d" % seconds_ago).encode())
+    box.finish(attempt)
+    assert spud("logs", "1", "--since", "1h", *follow).stdout == "90\n5\n"
+    assert spud("logs", "1", "--since", "30s", *follow).stdout == "5\n"
+    day_before = datetime.fromtimestamp(now - 86_400).astimezone()
+    assert spud("logs", "1", "--since", f"{day_before:%Y-%m-%d %H:%M}", *follow).stdout == "7200\n90\n5\n"
+    assert spud("logs", "1", "--since", "1s", *follow).stdout == ""
+    assert spud("logs", "1", "--since", "soon").exit_code == 2
+
+
+@pytest.mark.parametrize("follow", [(), ("--follow",)])
+def test_times_stand_before_lines_and_not_within_them(
+    box: WebBox, spud: Spud, follow: tuple[str, ...]
+) -> None:
+    attempt = box.start(box.submit("ada"))
+    box.write(attempt, "part ")
+    box.write(attempt, "whole\n10%\r20%\n")
+    box.finish(attempt)
+    at = STAMP.decode()
+    assert spud("logs", "1", "-t", *follow).stdout == f"{at} part whole\n{at} 20%\n"
+
+
+def test_followed_log_goes_on_with_the_next_attempt(box: WebBox, spud: Spud) -> None:
+    job = box.submit("ada")
+    first = box.start(job)
+
+    def play() -> None:
+        time.sleep(0.5)
+        box.write(first, "one\n")
+        box.fail_to_be_retried(first)
+        time.sleep(0.5)
+        second = box.start(job)
+        box.write(second, "two\n")
+        time.sleep(0.5)
+        box.finish(second)
+
+    threading.Thread(target=play).start()
+    result = spud("logs", "-f", "1")
+    assert result.stdout == "one\ntwo\n"
+    assert result.stderr.count("Attempt 1 ended: The command failed with exit code 1; trying again.\n") == 1
+
+
+def test_an_attempt_that_is_followed_alone_ends_by_itself(box: WebBox, spud: Spud) -> None:
+    job = box.submit("ada")
+    first = box.start(job)
+    box.write(first, "one\n")
+    box.fail_to_be_retried(first)
+    box.write(box.start(job), "two\n")
+    result = spud("logs", "-f", "--attempt", "1", "1")
+    assert result.stdout == "one\n"
+    assert result.stderr.endswith("Attempt 1 ended: The command failed with exit code 1.\n")
 
 
 @pytest.mark.parametrize("follow", [(), ("--follow",)])

@@ -12,13 +12,14 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from flask.testing import FlaskClient
 
 from appliance.config import Settings, load_settings
 from appliance.gpus.gpu import Gpu
 from appliance.jobs.box import Box, Image
-from appliance.jobs.job import Attempt, Job, Share, Verdict
+from appliance.jobs.job import Again, Attempt, Job, Share, Verdict
 from appliance.jobs.log import Kind, LogRecord
 from appliance.jobs.reason import Outcome, Reason
 from appliance.storage import open_storage
@@ -76,6 +77,10 @@ class WebBox:
             if rest:
                 log.write(LogRecord(STAMP, Kind.PART, rest).encode())
 
+    def fail_to_be_retried(self, attempt: Attempt) -> None:
+        """End the attempt as failed; the job waits for its next one."""
+        self.storage.jobs.finish(attempt, FAILED, time.time(), Again(0, "Tried again."))
+
     def finish(self, attempt: Attempt, verdict: Verdict | None = None) -> None:
         self.storage.jobs.finish(attempt, verdict or SUCCEEDED, time.time())
 
@@ -113,10 +118,15 @@ def sign_in(client: FlaskClient, token: str) -> None:
 
 
 @contextmanager
-def process(name: str, environ: Mapping[str, str], url: str) -> Iterator[subprocess.Popen[str]]:
-    """Run `spud NAME` until the block ends, which begins when the process answers at `url`."""
+def process(
+    name: str, environ: Mapping[str, str], url: str, log: IO[str] | int = subprocess.PIPE
+) -> Iterator[subprocess.Popen[str]]:
+    """Run `spud NAME` until the block ends, which begins when the process answers at `url`.
+
+    A process that may say much needs a file as its log: nobody reads the pipe while it runs.
+    """
     command = [sys.executable, "-m", "appliance.cli", name]
-    running = subprocess.Popen(command, env={**os.environ, **environ}, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(command, env={**os.environ, **environ}, stderr=log, text=True)
     try:
         _wait_for(url, running)
         yield running

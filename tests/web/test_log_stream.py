@@ -88,6 +88,42 @@ def test_a_listener_that_lost_the_line_resumes_where_it_was(served: WebBox, bob:
     assert text_of(list(events(connect(served, bob, f"/jobs/1/logs/stream?offset={last_id}")))) == "two\n"
 
 
+def test_a_listener_who_was_away_misses_no_attempt(served: WebBox, bob: str) -> None:
+    job = served.submit("bob")
+    attempts = []
+    last_id = ""
+    for number in (1, 2, 3):
+        attempts.append(served.start(job))
+        served.write(attempts[-1], f"{number}a\n")
+        if number == 1:
+            stream = events(connect(served, bob, "/jobs/1/logs/stream"))
+            last_id = next(event for event in stream if event[0] == "log")[2]
+        served.write(attempts[-1], f"{number}b\n")
+        if number < 3:
+            served.fail_to_be_retried(attempts[-1])
+    served.finish(attempts[-1])
+    resumed = list(events(connect(served, bob, "/jobs/1/logs/stream", **{"Last-Event-ID": last_id})))
+    assert text_of(resumed) == "1b\n2a\n2b\n3a\n3b\n"
+    assert [data["number"] for kind, data, _ in resumed if kind == "attempt"] == [2, 3]
+    between = next(place for kind, _, place in resumed if kind == "attempt")
+    again = list(events(connect(served, bob, f"/jobs/1/logs/stream?offset={between}")))
+    assert text_of(again) == "2a\n2b\n3a\n3b\n"
+
+
+def test_an_attempts_last_lines_come_before_the_next_begins(served: WebBox, bob: str) -> None:
+    job = served.submit("bob")
+    first = served.start(job)
+    stream = events(connect(served, bob, "/jobs/1/logs/stream"))
+    assert next(stream)[0] == "state"
+    served.write(first, "last words\n")
+    served.fail_to_be_retried(first)
+    second = served.start(job)
+    served.write(second, "again\n")
+    served.finish(second)
+    kinds = [kind for kind, _, _ in stream if kind != "state"]
+    assert kinds == ["log", "attempt", "log", "end"]
+
+
 def test_a_large_log_arrives_whole_and_in_order(served: WebBox, bob: str) -> None:
     attempt = served.start(served.submit("bob"))
     text = "".join(f"line {number} \u00e9\n" for number in range(50_000))

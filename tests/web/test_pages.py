@@ -88,7 +88,7 @@ def test_a_running_job_is_followed_from_where_the_page_ends(box: WebBox, browser
     attempt = box.start(box.submit("ada"))
     box.write(attempt, "one\n")
     offset = box.storage.job_directory(attempt).log.stat().st_size
-    assert f'data-offset="{offset}"' in browser.get("/jobs/1").text
+    assert f'data-place="1-{offset}"' in browser.get("/jobs/1").text
 
 
 def test_a_job_is_cancelled_after_a_question(box: WebBox, browser: FlaskClient) -> None:
