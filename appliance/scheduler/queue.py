@@ -9,7 +9,7 @@ from typing import Protocol
 
 from appliance.jobs.box import Box, Image
 from appliance.jobs.job import Attempt, Job, Request
-from appliance.scheduler.placement import Card, Placement, Plan, cores, plan
+from appliance.scheduler.placement import Card, CoresHeld, Placement, Plan, cores, plan
 from appliance.storage import Storage
 
 GPUS, CPUS = "gpus", "cpus"
@@ -52,12 +52,13 @@ class Queue:
             return Next()
         gpus_ready, gpus_without = self._with_image(on_gpus, box)
         cpus_ready, cpus_without = self._with_image(on_cpus, box)
-        held_cpus = sum(
-            cores(job.spec.cpus, box.cpus)
+        held_cpus = [
+            CoresHeld(job.id, cores(job.spec.cpus, box.cpus), _ends_by(job, attempt))
             for job, attempt in active
             if not job.spec.gpus and attempt.placed_at is not None
-        )
-        decided = plan(gpus_ready, cpus_ready, self._cards(box), box.cpus - held_cpus, box.cpus, time.time())
+        ]
+        free_cpus = box.cpus - sum(held.cpus for held in held_cpus)
+        decided = plan(gpus_ready, cpus_ready, self._cards(box), free_cpus, box.cpus, time.time(), held_cpus)
         without_image = [*gpus_without, *cpus_without]
         decided.waiting.update(dict.fromkeys((one.job_id for one in without_image), "its image"))
         self._explain([*on_gpus, *on_cpus], decided)
@@ -94,6 +95,7 @@ class Queue:
                 gpu,
                 tuple(held for held in reservations if held.gpu_uuid == gpu.uuid),
                 quarantined.get(gpu.uuid) or box.occupied.get(gpu.uuid),
+                gpu.memory_usable_bytes - box.tolerated_bytes.get(gpu.uuid, 0),
             )
             for gpu in box.gpus
         ]
@@ -110,3 +112,8 @@ class Queue:
             }
         )
         self._store.set_lanes(decided.lanes)
+
+
+def _ends_by(job: Job, attempt: Attempt) -> float | None:
+    """Return when the job's time limit ends the attempt, in Unix seconds, if it has one."""
+    return attempt.started_at + job.spec.time if attempt.started_at and job.spec.time else None
