@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from appliance.containers.build_output import Event, Line, Step, Transfer
+from appliance.errors import SpudError
 from appliance.executors.workspace import make_passage
 from appliance.jobs.directory import JobDirectory
 from appliance.jobs.job import Attempt, Job
@@ -50,23 +51,27 @@ class Preparation:
     _waiters: dict[int, Waiter] = field(default_factory=dict)
     _lines: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _wanted: str = "its image"
     _said: str = ""
     _said_at: float = 0.0
+    _timer: threading.Timer | None = None
     _told_at: float = 0.0
     _stage: str = "its image"
-
-    def waiters(self) -> list[Waiter]:
-        """Return who waits now."""
-        with self._lock:
-            return list(self._waiters.values())
 
     def join(self, waiter: Waiter) -> None:
         """Add an attempt; it gets the lines that were told before."""
         with self._lock:
             self._waiters[waiter.attempt.id] = waiter
-            lines = list(self._lines)
-            _append(waiter, lines)
-        self._said = ""
+            _append(waiter, list(self._lines))
+            self._said = ""
+        self.say(self._wanted)
+
+    def end(self) -> list[Waiter]:
+        """Return who waits, and let no one wait any more: nothing is told or said after this."""
+        with self._lock:
+            waiters = list(self._waiters.values())
+            self._waiters.clear()
+            return waiters
 
     def leave(self, attempt: Attempt) -> None:
         """Remove an attempt; without any the work is given up."""
@@ -100,12 +105,25 @@ class Preparation:
                 _append(waiter, [line])
 
     def say(self, text: str) -> None:
-        """Record what the jobs wait for, at most once a second."""
-        now = time.monotonic()
-        if text == self._said or now - self._said_at < _SAY_EVERY_S:
-            return
-        self._said, self._said_at = text, now
-        self.jobs.set_waiting_for({waiter.job.id: text for waiter in self.waiters()})
+        """Record what the jobs wait for: the newest text, but not more often than once a second."""
+        with self._lock:
+            self._wanted = text
+            if self._timer or text == self._said:
+                return
+            wait_s = max(0.0, self._said_at + _SAY_EVERY_S - time.monotonic())
+            self._timer = threading.Timer(wait_s, self._record)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _record(self) -> None:
+        with self._lock:
+            self._timer = None
+            self._said, self._said_at = self._wanted, time.monotonic()
+            jobs = [waiter.job.id for waiter in self._waiters.values()]
+        try:
+            self.jobs.set_waiting_for(dict.fromkeys(jobs, self._said))
+        except SpudError as error:
+            logger.warning("Cannot record how %s goes: %s", self.key, error.message)
 
     def _transfer(self, transfer: Transfer) -> None:
         if not transfer.total_bytes:

@@ -65,7 +65,7 @@ class Preparer:
         self._on_change = on_change
         self._environ = dict(os.environ)
         prefix = f"{settings.engine.prefix}-{storage.box.store_id()[:8]}"
-        network = job_network(settings.engine, settings.network)
+        network = job_network(settings)
         self._layers = Layers(
             images,
             LayerSettings(
@@ -258,7 +258,7 @@ class Preparer:
         """Let all who wait go on, with the image or with the verdict; without either they ask again."""
         with self._lock:
             del self._preparations[preparation.key]
-            waiters = preparation.waiters()
+            waiters = preparation.end()
             for waiter in waiters:
                 self._of.pop(waiter.attempt.id, None)
         for waiter in waiters:
