@@ -134,7 +134,7 @@ class JobsSettings(_Section):
     workspace_max_bytes: int = Field(2 * _GIB, gt=0, description="largest upload of code, unpacked")
     code_max_files: int = Field(20_000, gt=0, description="most files in an upload of code")
     log_max_bytes: int = Field(
-        256 * _MIB, gt=0, description="log kept of one attempt; the rest is dropped with a mark"
+        256 * _MIB, gt=0, description="log kept of one attempt; of the rest only the end, behind a mark"
     )
     pids: int = Field(4096, gt=0, description="processes and threads of one job")
     shm_bytes: int = Field(1 * _GIB, gt=0, description="size of /dev/shm in a job")

@@ -24,7 +24,7 @@ _UPLOAD_TIMEOUT_S = 600.0  # the box unpacks and checks a large upload before it
 _STREAM_TIMEOUT_S = 30.0  # the stream has a heartbeat every 10 s
 _RECONNECT_FOR_S = 180.0
 _RECONNECT_EVERY_S = 1.0
-_CHUNK_BYTES = 65_536
+_CHUNK_BYTES = 262_144
 
 Job = dict[str, Any]
 Query = Mapping[str, str | int | Sequence[str] | None]

@@ -18,12 +18,16 @@ class EventParser:
     """Turns the bytes of a stream into events (WHATWG HTML standard, section 9.2.6)."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest: list[bytes] = []
         self._fields: dict[str, list[str]] = {}
 
     def feed(self, piece: bytes) -> list[Event]:
         """Return the events that the piece completes."""
-        *lines, self._rest = (self._rest + piece).split(b"\n")
+        self._rest.append(piece)
+        if b"\n" not in piece:
+            return []
+        *lines, rest = b"".join(self._rest).split(b"\n")
+        self._rest = [rest]
         events = [self._line(line.removesuffix(b"\r").decode("utf-8", "replace")) for line in lines]
         return [event for event in events if event]
 

@@ -29,6 +29,7 @@ _END_BYTES = 2 * 1024**2
 _BLOCK_BYTES = 262_144
 _KIND_AT, TEXT_AT = 31, 33
 _SPUDS = b"Z S "
+_NOT_FULL = (_SPUDS, b"Z P ")
 _SPUDS_LINE = re.compile(rb"(?m)^[-0-9T:.]{29}Z S ")
 
 
@@ -148,11 +149,10 @@ def blocks(path: Path, offset: int = 0, block_bytes: int = _BLOCK_BYTES) -> Iter
 def text_of(block: bytes) -> bytes:
     """Return the output that whole records hold."""
     lines = block.split(b"\n")
-    lines.pop()
-    if _SPUDS in block:
-        return b"".join([_text_of_line(line) for line in lines])
-    # Slices of each line: several times faster than to build records.
-    return b"".join([line[33:] if line[31:32] == b"P" else line[33:] + b"\n" for line in lines])
+    if any(kind in block for kind in _NOT_FULL):
+        return b"".join([_text_of_line(line) for line in lines[:-1]])
+    # Full lines alone, as nearly always: several times faster than to look at each of them.
+    return b"\n".join([line[TEXT_AT:] for line in lines])
 
 
 def stamped_text_of(block: bytes, *, is_line_start: bool) -> tuple[bytes, bool]:

@@ -110,14 +110,14 @@ def read_bare(socket: str) -> None:
 
 
 def follow(environ: dict[str, str]) -> tuple[float, int]:
-    """Return the seconds that `spud logs -f` takes in a pipe, start and all, and the bytes that it prints."""
-    began = time.monotonic()
+    """Return the seconds from the first byte that `spud logs -f` prints to the last, and their number."""
     command = [sys.executable, "-m", "appliance.cli", "logs", "-f", "1"]
     with subprocess.Popen(
         command, env={**os.environ, **environ}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as follower:
         assert follower.stdout is not None
-        printed = 0
+        printed = len(follower.stdout.read(1))
+        began = time.monotonic()
         while piece := follower.stdout.read1(1024**2):  # type: ignore[attr-defined]
             printed += len(piece)
     return time.monotonic() - began, printed
