@@ -30,6 +30,26 @@ _IGNORED = "Exception ignored in"
 _LAUNCHERS = {"ChildFailedError", "CalledProcessError", "ProcessRaisedException", "ProcessExitedException"}
 _PEERS = {"DistBackendError", "DistNetworkError", "DistStoreError", "ConnectionResetError", "BrokenPipeError"}
 
+# How the lines go on of messages that run over many: TensorFlow's, XLA's and PyTorch's; and wandb's farewell.
+_OF_MESSAGES = (
+    "Detected at node",
+    "Errors may have originated",
+    "Function call stack",
+    "Hint: ",
+    "OOM when allocating",
+    "Original stack trace",
+    "0 derived errors",
+    "0 successful operations",
+    "BufferAssignment",
+    "Peak buffers",
+    "For simplicity, JAX",
+    "CUDA kernel errors",
+    "For debugging consider",
+    "Compile with `TORCH",
+    "Device-side assertion",
+    "---",
+    "wandb: ",
+)
 _OWN_CODE = 'File "/workspace/'
 _MOST_MESSAGE_LINES = 60
 _LONGEST_LINE = 500
@@ -97,10 +117,13 @@ def _by_rank(lines: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
 
 
 def _of_process(lines: Sequence[str]) -> LoggedError | None:
-    """Return the last error of one process, but that of a launcher only when there is no other."""
+    """Return the last error of one process; of a launcher's and the one right before it, the latter."""
     errors = list(_errors(lines))
-    own = [error for error in errors if error.kind not in _LAUNCHERS]
-    return next(reversed(own or errors), None)
+    last = errors[-1] if errors else None
+    if last and last.kind in _LAUNCHERS:
+        own = [error for error in errors if error.kind not in _LAUNCHERS]
+        return own[-1] if own and own[-1].is_last else last
+    return last
 
 
 def _errors(lines: Sequence[str]) -> Iterator[LoggedError]:
@@ -137,18 +160,18 @@ def _read(
     if not text.strip() or text.strip().endswith("error:"):
         text = next((line.strip() for line in lines[index + 1 : end] if line.strip()), text)
     causes = (cause, *cause.causes) if cause else ()
-    return LoggedError(name, text.strip(), message, place, _is_last(name, lines[index + 1 :]), causes)
+    return LoggedError(name, text.strip(), message, place, _is_last(lines[index + 1 :]), causes)
 
 
 def _is_next(line: str) -> bool:
     return bool(_HEADER.match(line)) or line.startswith((_CAUSED, _MEANWHILE, _IGNORED))
 
 
-def _is_last(name: str, after: Sequence[str]) -> bool:
-    """Return whether nothing of note follows; messages of some frameworks go on for many lines."""
-    if any(_is_next(line) for line in after) or "errors_impl" in name or "RuntimeError" in name:
-        return True
-    return sum(1 for line in after if line and not line.startswith(_INDENTED)) <= _MOST_AFTERWARDS
+def _is_last(after: Sequence[str]) -> bool:
+    """Return whether nothing of note follows until the next error, or the end of the log."""
+    end = next((index for index, line in enumerate(after) if _is_next(line)), len(after))
+    strange = [line for line in after[:end] if line and not line.startswith(_INDENTED + _OF_MESSAGES)]
+    return len(strange) <= _MOST_AFTERWARDS
 
 
 def _line_before(lines: Sequence[str], index: int) -> str:

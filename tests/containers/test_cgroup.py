@@ -181,7 +181,8 @@ def test_the_poller_samples_by_itself_until_the_watch_is_left(tmp_path: Path) ->
 
 def test_a_process_of_the_box_is_not_watched(tmp_path: Path) -> None:
     write_group(tmp_path / "4242", cgroup="0::/user.slice\n")
-    write_group(tmp_path / "self", mountinfo=V2_MOUNTS)
+    write_group(tmp_path / "self", mountinfo=V2_MOUNTS.replace("/sys/fs", str(tmp_path)))
+    write_v2(tmp_path / "cgroup" / "user.slice")
     for pid in (4242, 1, None):
         with MemoryPoller(tmp_path).watch(pid) as watch:
             assert watch.use is None

@@ -46,7 +46,8 @@ def test_every_kill_of_the_container_counts_and_no_other(tmp_path: Path) -> None
 
 
 def test_a_kill_for_lack_of_the_boxs_memory_has_no_limit() -> None:
-    messages = [*killed(f"/docker/{OTHER}"), *killed(f"/docker/{ID}", "CONSTRAINT_NONE")]
+    cut_off = killed(f"/docker/{OTHER}")[:2]
+    messages = [*cut_off, *killed(f"/docker/{ID}", "CONSTRAINT_NONE")]
     assert kills_of(ID, messages) == MemoryUse(1)
 
 
