@@ -1,4 +1,4 @@
-"""The doorbell of the scheduler: whoever has changed the store rings it, so that nobody has to look all the time.
+"""The scheduler's doorbell: whoever has changed the store rings it, so that nobody looks all the time.
 
 It is a datagram socket in the store's folder. A ring that nobody hears is lost, and that is fine: the
 scheduler looks at the store by itself as well, only later.

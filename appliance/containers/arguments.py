@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.config import EngineSettings, Settings
+from appliance.containers.network import job_network
 from appliance.errors import AccessDenied
 from appliance.jobs.directory import JobDirectory
 from appliance.jobs.job import Attempt, Job
@@ -120,11 +121,6 @@ def container_arguments(
         network=job_network(settings),
         log_bytes=_ENGINE_LOG_FACTOR * settings.jobs.log_max_bytes,
     )
-
-
-def job_network(settings: Settings) -> str:
-    """Return the engine's name for the network that jobs join."""
-    return "none" if settings.network.mode == "none" else "bridge"
 
 
 def passwd(owner: User) -> str:

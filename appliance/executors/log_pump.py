@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from appliance.containers.engine import ContainerEngine
 from appliance.executors.log_mask import Mask, MaskedLines
+from appliance.failpoints import reach
 from appliance.jobs.log import (
     TEXT_AT,
     TRUNCATED_MARK,
@@ -132,6 +133,7 @@ class _Pass:
         content = b"".join(lines)
         if len(content) <= room:
             write(file, content)
+            reach("log.written")
             return ()
         count = size = 0
         while size + len(lines[count]) <= room:

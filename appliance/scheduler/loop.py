@@ -1,67 +1,78 @@
 """The scheduler: the only process that changes a job's state, and the only one that talks to the engine.
 
-A tick is a list of verbs. It runs when the store changes, when an attempt ends, and every second; each
-tick looks at what is, not at what happened, so nothing depends on a tick that was missed.
+A tick is a list of verbs. It runs when somebody has changed the store, when an attempt ends, and every
+second; each tick looks at what is, not at what happened, so nothing depends on a tick that was missed.
 """
 
 from __future__ import annotations
 
 import logging
 import signal
-import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from appliance.config import Settings
 from appliance.containers.cgroup import MemoryPoller
+from appliance.containers.docker_builds import DockerBuilds
 from appliance.containers.docker_engine import DockerEngine
+from appliance.containers.docker_network import DockerNetwork
+from appliance.containers.network import NetworkGuard
 from appliance.executors.context import Context, boot_id
 from appliance.executors.local import LocalExecutor
+from appliance.executors.preparer import Preparer
 from appliance.failpoints import reach
 from appliance.gpus.inventory import Inventory
 from appliance.gpus.nvml import NvmlDriver
 from appliance.gpus.xid import XidWatch
-from appliance.jobs.box import Box
-from appliance.jobs.job import Job, JobState
+from appliance.jobs.box import Box, Image
+from appliance.jobs.job import Attempt, Job, JobState, Request
 from appliance.jobs.reason import Reason
 from appliance.jobs.verdict import cancelled_before_start
 from appliance.scheduler.housekeeper import Housekeeper
 from appliance.scheduler.lock import FILE_NAME, hold
-from appliance.scheduler.placement import Card, Placement, Plan, cores, plan
+from appliance.scheduler.placement import Placement
+from appliance.scheduler.queue import Queue
 from appliance.scheduler.survey import Surveyor
 from appliance.storage import Storage, open_storage
 
 logger = logging.getLogger(__name__)
 
-_POLL_S = 0.02
-"""How often the store's change counter is read: a few microseconds each time."""
+_POLL_S = 0.25
+"""How often the store is looked at for changes of which no ring was heard."""
 _TICK_S = 1.0
+
+Active = Sequence[tuple[Job, Attempt]]
 
 
 class Scheduler:
     """One scheduler on one store."""
 
     def __init__(self, settings: Settings, storage: Storage) -> None:
-        self._settings = settings
         self._jobs = storage.jobs
-        self._box = storage.box
+        self._doorbell = storage.doorbell
+        self._boot_id = boot_id()
         engine = DockerEngine(settings.engine, settings.gpus, storage.box.store_id())
-        self._woken = threading.Event()
         driver = NvmlDriver(settings.gpus.library)
         gpus, xids = Inventory(driver), XidWatch(driver)
-        self._surveyor = Surveyor(storage, engine, gpus, xids, settings, on_change=self._woken.set)
-        self._boot_id = boot_id()
+        ring = storage.doorbell.ring
+        guard = NetworkGuard(DockerNetwork(settings.engine.socket), settings)
+        self._surveyor = Surveyor(storage, engine, guard, gpus, xids, settings, on_change=ring)
+        self._preparer = Preparer(storage, DockerBuilds(settings.engine.socket), settings, on_change=ring)
         context = Context(storage, engine, settings, gpus, xids, MemoryPoller(), self._boot_id)
-        self._executor = LocalExecutor(context, on_end=self._woken.set)
+        self._executor = LocalExecutor(context, on_end=ring)
+        self._housekeeper = Housekeeper(storage, settings)
+        self._queue = Queue(
+            storage, _UsableImages(self._preparer, self._housekeeper), settings.scheduler.backfill_depth
+        )
         self._stopping = False
-        self._waiting: dict[int, str] = {}
 
     def run(self) -> None:
         """Schedule until `stop`; containers run on after it."""
+        self._doorbell.listen()
         self._surveyor.begin()
+        self._housekeeper.begin()
         while not self._stopping:
             seen = self._jobs.version()
-            self._woken.clear()
             self._tick_safely()
             self._sleep(seen)
 
@@ -73,11 +84,12 @@ class Scheduler:
         """Do all that is due."""
         if (box := self._surveyor.box) is None:
             return
-        self._adopt_attempts(box)
+        active = self._jobs.active()
+        self._adopt(active, box)
         self._cancel()
-        self._stop_overdue()
+        self._stop_overdue(active)
         self._retry()
-        self._start_next(box)
+        self._start_next(active, box)
 
     def _tick_safely(self) -> None:
         try:
@@ -87,18 +99,23 @@ class Scheduler:
             time.sleep(_TICK_S)
 
     def _sleep(self, seen: int) -> None:
-        """Sleep until something has changed, an attempt has ended or a second is over."""
+        """Sleep until somebody rings, something has changed or a second is over."""
         deadline = time.monotonic() + _TICK_S
-        while not self._stopping and time.monotonic() < deadline and self._jobs.version() == seen:
-            if self._woken.wait(_POLL_S):
+        while not self._stopping and time.monotonic() < deadline:
+            if self._doorbell.wait(_POLL_S) or self._jobs.version() != seen:
                 return
 
     # The verbs of a tick
 
-    def _adopt_attempts(self, box: Box) -> None:
-        """See to it that every open attempt has its watch, also those an earlier scheduler opened."""
-        for job, attempt in self._jobs.active():
-            self._executor.watch(job, attempt, box.memory_bytes)
+    def _adopt(self, active: Active, box: Box) -> None:
+        """See to it that every open attempt is looked after, also those an earlier scheduler opened."""
+        for job, attempt in active:
+            if attempt.placed_at:
+                self._executor.watch(job, attempt, box.memory_bytes)
+            elif job.state is JobState.STOPPING:
+                self._preparer.cancel(attempt)
+            elif attempt.image_digest is None:
+                self._preparer.prepare(job, attempt)
 
     def _cancel(self) -> None:
         for job in self._jobs.to_cancel():
@@ -108,12 +125,8 @@ class Scheduler:
             elif job.state is not JobState.STOPPING:
                 self._stop(job, Reason.CANCELLED, f"cancelled by {by}")
 
-    def _retry(self) -> None:
-        for job in self._jobs.to_retry():
-            self._jobs.retry(job)
-
-    def _stop_overdue(self) -> None:
-        for job, _attempt in self._jobs.active():
+    def _stop_overdue(self, active: Active) -> None:
+        for job, _attempt in active:
             if job.state is JobState.RUNNING and _is_overdue(job.started_at, job.spec.time):
                 self._stop(job, Reason.TIME_LIMIT, "stopped at its time limit")
 
@@ -121,58 +134,50 @@ class Scheduler:
         if self._jobs.stop(job.id, reason, text):
             self._executor.wake(job)
 
-    def _start_next(self, box: Box) -> None:
-        if box.engine_error:
-            self._explain({}, dict.fromkeys(("gpus", "cpus"), "the Docker engine, which does not answer"))
-            return
-        plan = self._plan(box)
-        for placement in plan.placements:
-            self._start(placement, box)
-        self._explain(plan.waiting, plan.lanes)
+    def _retry(self) -> None:
+        for job in self._jobs.to_retry():
+            self._jobs.retry(job)
 
-    def _plan(self, box: Box) -> Plan:
-        depth = self._settings.scheduler.backfill_depth
-        reservations = self._jobs.reservations()
-        cards = [
-            Card(gpu, tuple(held for held in reservations if held.gpu_uuid == gpu.uuid)) for gpu in box.gpus
-        ]
-        on_cpus = [job for job, _ in self._jobs.active() if not job.spec.gpus]
-        used_cpus = sum(cores(job.spec.cpus, box.cpus) for job in on_cpus)
-        return plan(
-            self._jobs.queue(gpus=True, limit=depth),
-            self._jobs.queue(gpus=False, limit=depth),
-            cards,
-            box.cpus - used_cpus,
-            box.cpus,
-            time.time(),
-        )
+    def _start_next(self, active: Active, box: Box) -> None:
+        due = self._queue.next(active, box)
+        for placement in due.placements:
+            self._start(placement, box)
+        for request in due.without_image:
+            text = "its image is made or fetched first"
+            if attempt := self._jobs.begin_image(request.job_id, self._boot_id, text):
+                self._preparer.prepare(self._jobs.get(request.job_id), attempt)
 
     def _start(self, placement: Placement, box: Box) -> None:
-        attempt = self._jobs.start(placement.request.job_id, placement.shares, self._boot_id)
+        request = placement.request
+        if request.attempt_id is None:
+            attempt = self._jobs.start(request.job_id, placement.shares, self._boot_id, request.image_digest)
+        else:
+            attempt = self._jobs.place(request.attempt_id, placement.shares)
         if attempt:
             reach("start.reserved")
-            job = self._jobs.get(attempt.job_id)
-            self._executor.watch(job, attempt, box.memory_bytes)
+            self._executor.watch(self._jobs.get(attempt.job_id), attempt, box.memory_bytes)
 
-    def _explain(self, waiting: Mapping[int, str], lanes: Mapping[str, str]) -> None:
-        """Record why jobs wait, where that has changed."""
-        changed: dict[int, str | None] = {
-            job_id: reason for job_id, reason in waiting.items() if self._waiting.get(job_id) != reason
-        }
-        changed |= {job_id: None for job_id in self._waiting if job_id not in waiting}
-        self._jobs.set_waiting_for(changed)
-        self._waiting = dict(waiting)
-        self._box.set_lanes(lanes)
+
+class _UsableImages:
+    """The images that jobs can run in, without those that the housekeeper is about to remove."""
+
+    def __init__(self, preparer: Preparer, housekeeper: Housekeeper) -> None:
+        self._preparer = preparer
+        self._housekeeper = housekeeper
+
+    def resolve(self, request: Request, local: Mapping[str, Image]) -> str | None:
+        """Return the id of the image that the job will run in, None while it must be made or fetched."""
+        image = self._preparer.resolve(request, local)
+        return None if image in self._housekeeper.retiring else image
 
 
 def run(settings: Settings) -> None:
     """Run the scheduler in this process until `SIGTERM`; raises Conflict when another one has the store."""
     storage = open_storage(settings)
-    scheduler = Scheduler(settings, storage)
     with hold(storage.directory / FILE_NAME):
-        logger.info("Scheduling on %s", storage.directory)
         storage.database.check()
-        Housekeeper(storage, settings).begin()
+        scheduler = Scheduler(settings, storage)
+        logger.info("Scheduling on %s", storage.directory)
         _stop_on_signals(scheduler)
         scheduler.run()
 

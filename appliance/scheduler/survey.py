@@ -16,6 +16,7 @@ from pathlib import Path
 
 from appliance.config import Settings
 from appliance.containers.engine import ContainerEngine, EngineUnavailable
+from appliance.containers.network import NetworkGuard
 from appliance.gpus.inventory import Inventory
 from appliance.gpus.xid import XidWatch
 from appliance.jobs.box import Box, Image
@@ -42,6 +43,7 @@ class _EngineLook:
     found: Found = field(default_factory=Found)
     asked_at: float = 0.0
     error: str | None = None
+    hold: str | None = None
 
 
 class Surveyor:
@@ -54,6 +56,7 @@ class Surveyor:
         self,
         storage: Storage,
         engine: ContainerEngine,
+        guard: NetworkGuard,
         gpus: Inventory,
         xids: XidWatch,
         settings: Settings,
@@ -63,6 +66,7 @@ class Surveyor:
         self._store = storage.box
         self._directory = storage.directory
         self._engine = engine
+        self._guard = guard
         self._xids = xids
         self._on_change = on_change
         self._cpus = settings.scheduler.cpus or float(len(os.sched_getaffinity(0)))
@@ -120,7 +124,8 @@ class Surveyor:
         asked_at = time.monotonic()
         try:
             images = self._engine.images()
-            self._engine_look = _EngineLook(images, remove_leftovers(self._jobs, self._engine), asked_at)
+            found = remove_leftovers(self._jobs, self._engine)
+            self._engine_look = _EngineLook(images, found, asked_at, hold=self._guard.ensure())
         except EngineUnavailable as error:
             # What it told before stays as known while it is away.
             self._engine_look = replace(before, error=error.message)
@@ -158,7 +163,7 @@ class Surveyor:
             strangers=tuple(container.name for container in engine.found.strangers),
             occupied=cards.occupied,
             tolerated_bytes=cards.tolerated_bytes,
-            hold=self._hold(free_bytes),
+            hold=self._hold(free_bytes) or engine.hold,
             disk_free_bytes=free_bytes // _DISK_STEP_BYTES * _DISK_STEP_BYTES,
             disk_total_bytes=total_bytes,
         )

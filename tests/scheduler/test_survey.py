@@ -10,6 +10,8 @@ import pytest
 
 from appliance.config import GpusSettings, Settings, load_settings
 from appliance.containers.docker_engine import DockerEngine
+from appliance.containers.docker_network import DockerNetwork
+from appliance.containers.network import NetworkGuard
 from appliance.gpus.inventory import Inventory
 from appliance.gpus.nvml import NvmlDriver
 from appliance.gpus.xid import XidWatch
@@ -52,7 +54,9 @@ def begin(settings: Settings, storage: Storage, nvml_driver: NvmlDriver) -> Iter
 
     def start(settings: Settings = settings) -> Surveyor:
         engine = DockerEngine(settings.engine, settings.gpus, "store")
-        surveyor = Surveyor(storage, engine, Inventory(nvml_driver, max_age_s=0.1), xids, settings)
+        guard = NetworkGuard(DockerNetwork(settings.engine.socket), settings)
+        inventory = Inventory(nvml_driver, max_age_s=0.1)
+        surveyor = Surveyor(storage, engine, guard, inventory, xids, settings)
         surveyor.begin()
         begun.append(surveyor)
         return surveyor

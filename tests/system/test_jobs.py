@@ -75,10 +75,11 @@ def test_higher_priority_starts_first(box: RunningBox) -> None:
     assert box.wait(high)["started_at"] < box.wait(low)["started_at"]
 
 
-def test_an_unknown_image_ends_the_job_with_those_that_are_there(box: RunningBox) -> None:
+def test_an_image_that_nobody_has_ends_the_job(box: RunningBox) -> None:
     job = box.wait(box.submit("--image", "nonsense", "--", "true"))
     assert job["reason"] == "image_error"
-    assert "no image nonsense on this box. There are: " in job["message"]
+    assert "the image nonsense could not be pulled" in job["message"]
+    assert job["advice"]
 
 
 def test_a_program_that_is_not_in_the_image_is_named(box: RunningBox) -> None:
