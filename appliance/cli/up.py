@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import http.client
-import os
 import socket
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
-from typing import BinaryIO
 
 import click
 
 from appliance.cli import instance
 from appliance.cli.examples import examples
 from appliance.cli.local_user import box_url
+from appliance.cli.log_file import LogFile, open_log, rotate_if_large
 from appliance.cli.output import note
 from appliance.cli.processes import processes
 from appliance.cli.supervisor import Write, supervise
@@ -28,7 +27,6 @@ _READY_WITHIN_S = 120.0
 _SETTLES_IN_S = 1.0  # who finds its port taken has ended by then
 _PROBE_TIMEOUT_S = 2.0
 _POLL_S = 0.1
-_LOG_MODE = 0o640
 
 
 @click.command(epilog=examples("spud up", "sudo spud up --detach"))
@@ -77,7 +75,8 @@ def _start_in_background(settings: Settings, place: Path, logs: Path) -> None:
         f"--run-directory={place}",
         f"--log-directory={logs}",
     ]
-    with _open_log(path) as log:
+    rotate_if_large(path)
+    with open_log(path) as log:
         begin = log.tell()
         daemon = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
@@ -149,22 +148,9 @@ def _to_terminal() -> Write:
 
 def _files(directory: Path) -> Write:
     """Return what appends lines to a file for each process."""
-    files = {name: _open_log(directory / f"{name}.log") for name in ("scheduler", "exporter", "web")}
+    files = {name: LogFile(directory / f"{name}.log") for name in ("scheduler", "exporter", "web")}
 
     def write(name: str, line: bytes) -> None:
         files[name].write(line)
 
     return write
-
-
-def _open_log(path: Path) -> BinaryIO:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return open(
-            path,
-            "ab",
-            buffering=0,
-            opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, _LOG_MODE),
-        )
-    except OSError as error:
-        raise SpudError(f"Cannot write {path}: {error.strerror}. Choose another --log-directory.") from None
