@@ -67,6 +67,11 @@ class OwnEngine:
         """Return the names of the containers that run."""
         return self._docker("ps", "--format", "{{.Names}}").stdout.split()
 
+    def run_beside(self, *words: str) -> None:
+        """Run a command in the engine's network namespace."""
+        assert self._process
+        subprocess.run(["nsenter", "--target", str(self._process.pid), "--net", *words], check=True)
+
     def load(self, image: str) -> None:
         with subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE) as saved:
             subprocess.run(

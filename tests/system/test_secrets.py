@@ -26,7 +26,7 @@ FORMS = [
     b"MIIEvQIBADANBgkqhkiG9w0BAQEFAASC",
 ]
 TALKATIVE = """
-import base64, json, os, sys, urllib.parse
+import base64, json, os, sys, time, urllib.parse
 value, key = os.environ["PASSWORD"], os.environ["KEY"]
 print("length", len(value), flush=True)
 print("plain", value, flush=True)
@@ -35,7 +35,8 @@ print("base64", base64.b64encode(value.encode()).decode(), flush=True)
 print("hex", value.encode().hex(), flush=True)
 print("key", key, flush=True)
 print("x" * 16_380 + value, flush=True)  # over the border between two parts of a long line
-print("bar", "=" * 100_000 + value, end="\\r", flush=True)
+print("bar", "=" * 100_000 + value, end="\\r\\n", flush=True)
+time.sleep(0.5)  # the engine mixes its streams as they come
 sys.stderr.write(value[:5])
 sys.stderr.flush()
 sys.stderr.write(value[5:] + "\\n")

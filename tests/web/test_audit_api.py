@@ -52,6 +52,17 @@ def test_what_is_refused_leaves_no_line(box: WebBox, client: FlaskClient, ada: s
     assert trail(box) == []
 
 
+def test_what_cannot_be_recorded_is_not_done(box: WebBox, client: FlaskClient, ada: str) -> None:
+    with box.storage.database.transaction() as connection:
+        connection.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no room'); END"
+        )
+    assert client.post("/api/v1/users", json={"name": "eve"}, headers=bearer(ada)).status_code == 500
+    assert client.post("/api/v1/jobs", json={"command": ["true"]}, headers=bearer(ada)).status_code == 500
+    assert box.storage.users.find("eve") is None
+    assert box.storage.jobs.list() == ()
+
+
 def test_sessions_leave_their_lines(box: WebBox, client: FlaskClient) -> None:
     token = box.token("bob")
     client.post("/login", data={"token": "spud_wrong", "csrf_token": csrf_of(client, "/login")})
