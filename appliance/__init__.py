@@ -3,6 +3,7 @@
     config.py      settings, from one TOML file and SPUD_* variables
     errors.py      the errors a user can meet
     database.py    SQLite: connections, transactions, migrations
+    backup.py      the store in one file; restore.py brings it back
     users/         who may do what; tokens
     jobs/          what a job is, and all that is recorded of it
     datasets/      the data sets that jobs mount read-only

@@ -171,7 +171,7 @@ class RetentionSettings(_Section):
         30.0, ge=0, description="images made of requirements, or pulled for a job, since their last use"
     )
     max_bytes: int = Field(
-        0, ge=0, description="space for all of that; the oldest finished jobs give way first"
+        0, ge=0, description="space for all that jobs leave; workspaces give way first, then the oldest jobs"
     )
 
 
