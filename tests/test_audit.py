@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.audit import AuditLog
+from appliance.audit import ACTIONS, AuditLog
 from appliance.database import Database, UniqueViolation
 
 pytestmark = pytest.mark.unit
@@ -66,3 +66,8 @@ def test_nothing_changes_a_line(database: Database, audit: AuditLog, sql: str) -
     with pytest.raises(UniqueViolation, match="append-only"), database.transaction() as connection:
         connection.execute(sql)
     assert [entry.actor for entry in audit.entries()] == ["ada"]
+
+
+def test_every_action_is_documented() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "security.md").read_text()
+    assert [action for action in ACTIONS if f"`{action}`" not in page] == []
