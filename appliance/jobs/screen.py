@@ -35,6 +35,11 @@ class Screen:
         self._given = 0
         self._rest = ""
 
+    @property
+    def cursor(self) -> tuple[int, int]:
+        """How many rows are below the cursor, and its column."""
+        return len(self._rows) - 1 - self._row, self._column
+
     def feed(self, text: str) -> str:
         """Return the lines that are final now."""
         text, self._rest = _split_unfinished(self._rest + text)

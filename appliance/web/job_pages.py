@@ -11,7 +11,7 @@ from appliance.errors import NotFound
 from appliance.gpus.gpu import Gpu
 from appliance.jobs.directory import JobDirectory
 from appliance.jobs.job import ACTIVE, Attempt, Job, JobState
-from appliance.jobs.screen import collapse
+from appliance.jobs.screen import WHOLE, Screen
 from appliance.web import job_files, log_text
 from appliance.web.access import current_user
 from appliance.web.jobs import LARGEST_ID, cancel, newest_attempt, owner_id, visible_job
@@ -39,6 +39,7 @@ class LogView:
     text: str
     place: str
     is_cut: bool
+    cursor: tuple[int, int] = (0, 0)
 
 
 @job_pages.get("/jobs")
@@ -101,7 +102,10 @@ def _log_view(attempt: Attempt | None, directory: JobDirectory | None) -> LogVie
         return LogView("", "0", is_cut=False)
     start = log_text.tail_offset(directory.log, _LOG_LINES)
     text, offset = log_text.read_from(directory.log, start)
-    return LogView(collapse(text), str(Place(attempt.number, offset)), is_cut=start > 0)
+    screen = Screen(WHOLE)
+    lines = screen.feed(text)
+    cursor = screen.cursor
+    return LogView(lines + screen.end(), str(Place(attempt.number, offset)), start > 0, cursor)
 
 
 def _gpu_names() -> dict[str, str]:

@@ -113,6 +113,14 @@ def test_what_the_engine_broke_off_is_fetched_at_the_end(
     assert text(tmp_path / "output.log") == output(records)
 
 
+def test_parts_that_are_all_equal_are_no_proof_of_a_whole_log(tmp_path: Path) -> None:
+    parts = [part(STAMPS[1], b"=" * 100) for _ in range(200)]
+    pump = pump_of(RecordedEngine(parts, breaks_after=100), tmp_path / "output.log")
+    pump.follow()
+    pump.finish()
+    assert text(tmp_path / "output.log") == b"=" * 20_000
+
+
 def test_a_log_that_came_whole_is_not_read_again(tmp_path: Path) -> None:
     engine = RecordedEngine(MANY)
     pump = pump_of(engine, tmp_path / "output.log")

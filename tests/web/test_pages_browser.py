@@ -80,6 +80,17 @@ def test_the_log_of_a_running_job_grows(page: Page, served: WebBox) -> None:
     expect(log).to_have_text("Step 200\nStep 400\n100%\n<b>not bold</b>\n")
 
 
+def test_bars_on_several_lines_move_on_the_page(page: Page, served: WebBox) -> None:
+    attempt = served.start(served.submit("ada"))
+    served.write(attempt, "before\nouter 0%\n\rinner 0%\x1b[A")
+    page.goto(f"{served.url}/jobs/1")
+    log = page.locator("#log pre")
+    served.write(attempt, "\n\rinner 50%\x1b[A\router 50%")
+    expect(log).to_contain_text("outer 50%")
+    served.write(attempt, "\n\rinner 99%\x1b[A\router 99%\n\nafter\x08\x08\x08\x08\x08AFTER\n")
+    expect(log).to_have_text("before\nouter 99%\ninner 99%\nAFTER\n")
+
+
 def test_a_job_s_end_shows_without_a_reload(page: Page, served: WebBox) -> None:
     attempt = served.start(served.submit("ada"))
     page.goto(f"{served.url}/jobs/1")

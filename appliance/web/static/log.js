@@ -26,8 +26,8 @@ let place = box.dataset.place;
 
 function adopt() {
   rows = text.textContent.split("\n");
-  row = rows.length - 1;
-  column = rows[row].length;
+  row = rows.length - 1 - Number(box.dataset.below);
+  column = Number(box.dataset.column);
   settle();
   show();
   text.replaceChildren(lines, moving);
