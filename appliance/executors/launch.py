@@ -22,6 +22,7 @@ from appliance.executors.workspace import prepare
 from appliance.failpoints import reach
 from appliance.jobs.job import Attempt, Job, JobState, Verdict
 from appliance.jobs.verdict import (
+    box_restarted,
     cancelled_before_start,
     container_removed,
     disk_full,
@@ -54,12 +55,9 @@ class Launch:
         """Return once the container runs or has ended; return a verdict when it never will run."""
         try:
             container = self._find()
+            if (container is None or not container.was_started) and (verdict := self._never(container)):
+                return verdict
             if container is None:
-                if self._attempt.started_at:
-                    return container_removed()
-                job = self._storage.jobs.get(self._job.id)
-                if job.state is JobState.STOPPING:
-                    return cancelled_before_start(job.cancel_requested_by or "the scheduler")
                 self._create()
             if container is None or not container.was_started:
                 self._start()
@@ -70,6 +68,18 @@ class Launch:
         except (LaunchRefused, AccessDenied, NotFound) as error:
             return launch_refused(error.message)
         return self._record_running()
+
+    def _never(self, container: Container | None) -> Verdict | None:
+        """Return the verdict on an attempt that has not started and must not any more, if that is so."""
+        job = self._storage.jobs.get(self._job.id)
+        is_recorded = self._attempt.started_at is not None
+        if container is None and not is_recorded and job.state is JobState.STOPPING:
+            return cancelled_before_start(job.cancel_requested_by or "the scheduler")
+        if self._attempt.boot_id != self._context.boot_id:
+            # What had not been flushed when the power failed is gone: the engine may have forgotten that the
+            # container ran, and the workspace may be there with empty files.
+            return box_restarted()
+        return container_removed() if container is None and is_recorded else None
 
     def _find(self) -> Container | None:
         """Return the attempt's container; raise LaunchRefused when its name is another's."""
