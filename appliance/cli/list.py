@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from appliance.cli.client import ApiClient, Job, Query, connect
+from appliance.cli.drain import note_drain
 from appliance.cli.examples import examples
 from appliance.cli.output import fit_terminal, print_json, span, table
 
@@ -47,6 +48,8 @@ def list_jobs(
     if as_json:
         print_json(jobs)
     elif jobs:
+        if any(job["state"] == "pending" for job in jobs):
+            note_drain(client.get("/box"))
         click.echo(fit_terminal(table(_HEADERS, [_row(job) for job in jobs], right=("ID", "GPUS"))))
     else:
         click.echo("No jobs. Run one with: spud run train.py")

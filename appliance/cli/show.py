@@ -67,6 +67,8 @@ def _facts(job: Job) -> Iterator[tuple[str, str]]:
     yield "State", _state(job)
     if job["waiting_for"]:
         yield "Waits for", job["waiting_for"]
+    if job["jobs_ahead"] is not None:
+        yield "Jobs ahead", str(job["jobs_ahead"])
     if job["message"]:
         yield "Message", job["message"]
     if job["advice"]:

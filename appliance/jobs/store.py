@@ -10,11 +10,13 @@ import json
 import secrets
 import time
 from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
 
 from appliance.database import Connection, Database, Row, UniqueViolation
 from appliance.errors import Conflict, NotFound
 from appliance.failpoints import reach
 from appliance.jobs.box import Quarantine
+from appliance.jobs.box_store import BoxStore
 from appliance.jobs.job import (
     TRANSITIONS,
     Again,
@@ -129,6 +131,25 @@ class JobStore:
             {"owner": owner_id, "limit": limit},
         )
         return tuple(_job(row) for row in rows)
+
+    def reason_to_wait(self, job: Job) -> str | None:
+        """Return why the job has not started: its own reason, or that of its lane."""
+        if job.waiting_for or job.state is not JobState.PENDING:
+            return job.waiting_for
+        if job.not_before > time.time():
+            at = datetime.fromtimestamp(job.not_before, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+            return f"its next try at {at}"
+        return BoxStore(self._database).lanes().get("gpus" if job.spec.gpus else "cpus")
+
+    def count_ahead(self, job: Job) -> int:
+        """Return how many waiting jobs come before a pending one: those with GPUs, or those without."""
+        row = self._database.row(
+            "SELECT COUNT(*) AS jobs FROM job WHERE state = 'pending'"
+            " AND (json_extract(spec, '$.gpus') > 0) = :gpus"
+            " AND (priority > :priority OR priority = :priority AND id < :id)",
+            {"gpus": int(job.spec.gpus > 0), "priority": job.spec.priority, "id": job.id},
+        )
+        return int(row["jobs"]) if row else 0
 
     def queue(self, *, gpus: bool, limit: int) -> tuple[Request, ...]:
         """Return what waits for a place, in the order in which it may start: priority, then age.

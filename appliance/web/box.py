@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import cast
 
 from flask import Response, current_app, jsonify
@@ -10,11 +11,15 @@ from pydantic import BaseModel, Field
 
 from appliance import __version__
 from appliance.datasets.library import DatasetLibrary
-from appliance.jobs.box import Box
+from appliance.jobs.box import Box, Drain
 from appliance.jobs.image_name import nameable
 from appliance.scheduler import lock
-from appliance.web.answers import answer, api_blueprint
+from appliance.web.access import current_user, require_admin
+from appliance.web.answers import Parameters, Time, answer, api_blueprint, rfc3339
+from appliance.web.audit import audited
 from appliance.web.services import services
+
+_REASON_LENGTH = 200
 
 box = api_blueprint("box", "/api/v1")
 
@@ -25,6 +30,20 @@ class ImageJson(BaseModel):
     name: str
     digest: str
     size_bytes: int
+
+
+class DrainJson(BaseModel):
+    """Who lets no further job start, and why."""
+
+    by: str
+    reason: str
+    since: Time
+
+
+class DrainBody(Parameters):
+    """Why no further job shall start."""
+
+    reason: str = Field(default="", max_length=_REASON_LENGTH, description="what users read while they wait")
 
 
 class BoxJson(BaseModel):
@@ -41,6 +60,11 @@ class BoxJson(BaseModel):
     code_max_bytes: int
     workspace_max_bytes: int
     images: list[ImageJson]
+    drain: DrainJson | None = Field(description="set while an administrator lets no further job start")
+    hold: str | None = Field(description="what all jobs wait for, such as space on the disk")
+    strangers: list[str] = Field(description="containers with Spud's labels that belong to no job")
+    disk_free_bytes: int | None = Field(description="of the disk that holds the store, to 64 MiB")
+    disk_total_bytes: int | None
 
 
 class DatasetJson(BaseModel):
@@ -60,6 +84,25 @@ class DatasetList(BaseModel):
 @box.get("/box", responses={200: BoxJson})
 def show_box() -> Response:
     """Describe the box."""
+    return answer(box_json())
+
+
+@box.post("/box/drain", responses={200: BoxJson})
+def drain_box(body: DrainBody) -> Response:
+    """Let no further job start; those that run go on. Administrators only."""
+    require_admin()
+    reason = " ".join(body.reason.split())
+    with audited("box.drain", "box", reason):
+        services().storage.box.set_drain(Drain(current_user().name, reason, time.time()))
+    return answer(box_json())
+
+
+@box.post("/box/resume", responses={200: BoxJson})
+def resume_box() -> Response:
+    """Let jobs start again; administrators only."""
+    require_admin()
+    with audited("box.resume", "box"):
+        services().storage.box.set_drain(None)
     return answer(box_json())
 
 
@@ -94,7 +137,18 @@ def box_json() -> BoxJson:
         images=[
             ImageJson(name=i.name, digest=i.digest, size_bytes=i.size_bytes) for i in nameable(known.images)
         ],
+        drain=_drain_json(storage.box.drain()),
+        hold=known.hold,
+        strangers=list(known.strangers),
+        disk_free_bytes=seen.disk_free_bytes if seen else None,
+        disk_total_bytes=seen.disk_total_bytes if seen else None,
     )
+
+
+def _drain_json(drain: Drain | None) -> DrainJson | None:
+    if drain is None:
+        return None
+    return DrainJson(by=drain.by, reason=drain.reason, since=rfc3339(drain.since) or "")
 
 
 def datasets() -> list[DatasetJson]:

@@ -15,6 +15,7 @@ from appliance import __version__
 from appliance.jobs.job import Job, JobState
 from appliance.web.access import csrf_token
 from appliance.web.answers import rfc3339
+from appliance.web.services import services
 
 _UNITS = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
 _SIZES = ("KiB", "MiB", "GiB", "TiB")
@@ -40,7 +41,13 @@ def install(app: Flask) -> None:
     app.template_filter("gauge_level")(gauge_level)
     app.template_filter("with_gpu_names")(with_gpu_names)
     app.template_filter("run_seconds")(run_seconds)
+    app.template_filter("reason_to_wait")(reason_to_wait)
     app.context_processor(_facts)
+
+
+def reason_to_wait(job: Job) -> str | None:
+    """Return why a job has not started, in words that follow "waits for"."""
+    return services().storage.jobs.reason_to_wait(job)
 
 
 def duration(seconds: float) -> str:

@@ -93,6 +93,7 @@ class JobSummary(BaseModel):
 class JobDetail(JobSummary):
     """A job with its attempts and its history."""
 
+    jobs_ahead: int | None = Field(description="waiting jobs that come before it; null when it does not wait")
     attempts: list[AttemptJson]
     events: list[EventJson]
 
@@ -106,19 +107,20 @@ class JobList(BaseModel):
 
 def job_summary(jobs: JobStore, job: Job) -> JobSummary:
     """Return the job for a list."""
-    return JobSummary.model_validate(_facts(job, jobs.attempts(job.id)))
+    return JobSummary.model_validate(_facts(jobs, job, jobs.attempts(job.id)))
 
 
 def job_detail(jobs: JobStore, job: Job) -> JobDetail:
     """Return the job with everything that is recorded of it."""
     attempts = jobs.attempts(job.id)
-    facts = _facts(job, attempts)
+    facts = _facts(jobs, job, attempts)
+    facts["jobs_ahead"] = jobs.count_ahead(job) if job.state is JobState.PENDING else None
     facts["attempts"] = [_attempt(attempt) for attempt in attempts]
     facts["events"] = [_event(event) for event in jobs.events(job.id)]
     return JobDetail.model_validate(facts)
 
 
-def _facts(job: Job, attempts: tuple[Attempt, ...]) -> dict[str, object]:
+def _facts(jobs: JobStore, job: Job, attempts: tuple[Attempt, ...]) -> dict[str, object]:
     spec, verdict = job.spec, job.verdict
     return {
         "id": job.id,
@@ -131,7 +133,7 @@ def _facts(job: Job, attempts: tuple[Attempt, ...]) -> dict[str, object]:
         "advice": verdict.advice if verdict else "",
         "evidence": list(verdict.evidence) if verdict else [],
         "exit_code": verdict and verdict.exit_code,
-        "waiting_for": job.waiting_for,
+        "waiting_for": jobs.reason_to_wait(job),
         "cancel_requested_by": job.cancel_requested_by,
         **spec.model_dump(include=_OF_SPEC, mode="json"),
         "retry_requested_by": job.retry_requested_by,

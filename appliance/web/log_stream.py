@@ -106,7 +106,7 @@ class LogStream:
                 yield from self._log_events()
 
     def _state_events(self, job: Job, attempts: tuple[Attempt, ...]) -> Iterator[str]:
-        shown = (job.state, job.waiting_for, job.cancel_requested_by)
+        shown = (job.state, self._storage.jobs.reason_to_wait(job), job.cancel_requested_by)
         if shown == self._shown:
             return
         if self._shown is not None:

@@ -56,7 +56,7 @@ def test_it_demands_a_token(document: Any) -> None:
 
 def test_the_guide_names_every_path_and_no_other(document: Any) -> None:
     named = {
-        re.sub(r"\b(ID|PATH|NAME)\b", "{}", path)
+        re.sub(r"\b(ID|PATH|NAME|UUID)\b", "{}", path)
         for path in re.findall(r"`\w+ (/api/v1/[^`? ]*)", GUIDE.read_text())
     }
     assert named == {re.sub(r"\{\w+\}", "{}", path) for path in document["paths"]}
