@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 
 from appliance.database import Connection, Database, Row, UniqueViolation
 from appliance.errors import Conflict, NotFound
-from appliance.failpoints import reach
 from appliance.jobs.box import Quarantine
 from appliance.jobs.box_store import BoxStore
 from appliance.jobs.job import (
@@ -99,7 +98,6 @@ class JobStore:
                 ),
             ).lastrowid
             connection.execute(_ADD_EVENT, (job_id, now, JobState.PENDING, f"submitted by {owner.name}"))
-        reach("submit.recorded")
         return self.get(int(job_id or 0))
 
     def get(self, job_id: int) -> Job:

@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from appliance.datasets.library import DatasetLibrary
 from appliance.errors import InvalidRequest, NotFound
+from appliance.failpoints import reach
 from appliance.jobs.image_name import refusal as image_refusal
 from appliance.jobs.job import Job
 from appliance.jobs.requirements import FOUND_BY_ITSELF, read_requirements
@@ -51,6 +52,7 @@ def submit(
             spec, owner, snapshot.sha256 if snapshot else None, git_commit, diff, requirements
         )
         audit("job.submit", job.id, job.name)
+    reach("submit.recorded")
     return job
 
 
