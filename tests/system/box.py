@@ -17,7 +17,7 @@ CERTIFICATES = Path("/usr/local/share/ca-certificates")
 PACKAGES = ("ca-certificates", "git", "make", "python3")
 SYSTEMD_PACKAGES = ("dbus", "systemd", "systemd-sysv")
 # What systemd and a nested engine need; `--privileged` would ask for more than some hosts have.
-CAPABILITIES = ("SYS_ADMIN", "NET_ADMIN", "NET_RAW", "SYS_PTRACE", "MKNOD")
+CAPABILITIES = ("SYS_ADMIN", "NET_ADMIN", "NET_RAW", "SYS_PTRACE", "MKNOD", "SYSLOG")
 # Where systemd-resolved keeps the real ones.
 NAME_SERVERS = Path("/run/systemd/resolve/resolv.conf")
 OPTIONS = (
