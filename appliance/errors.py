@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+_LONGEST = 2000
+_KEPT_BEHIND = 500
+
 
 class SpudError(Exception):
-    """An error whose message is meant for the user's eyes as it stands."""
+    """An error whose message is meant for the user's eyes as it stands.
+
+    What it quotes may come from strangers: it is made printable, so that no control code reaches a terminal
+    and no line end breaks the one line, and what is endless loses its middle.
+    """
 
     status = 500
     """The HTTP status under which the API reports it."""
@@ -12,8 +19,16 @@ class SpudError(Exception):
     """The stable word for programs in the API's JSON."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = _readable(message)
+        super().__init__(self.message)
+
+
+def _readable(message: str) -> str:
+    if len(message) > _LONGEST:
+        message = f"{message[: _LONGEST - _KEPT_BEHIND]} … {message[-_KEPT_BEHIND:]}"
+    if message.isprintable():
+        return message
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in message)
 
 
 class ConfigError(SpudError):
