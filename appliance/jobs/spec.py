@@ -115,6 +115,13 @@ def _check_secret(name: str) -> str:
     return name
 
 
+def _check_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    for position, name in enumerate(names):
+        if name in names[:position]:
+            raise ValueError(f"names {name} twice; leave one out")
+    return names
+
+
 def _check_retried(reason: Reason) -> Reason:
     if reason in NEVER_RETRIED:
         raise ValueError(f"cannot be {reason}, after which nothing is left to try")
@@ -215,7 +222,9 @@ class JobSpec(BaseModel):
     secrets: tuple[SecretName, ...] = Field(
         (), max_length=100, description="secrets of yours that the job gets as environment variables"
     )
-    data: tuple[Name, ...] = Field((), max_length=32, description="data sets to mount at /data/<name>")
+    data: Annotated[tuple[Name, ...], AfterValidator(_check_once)] = Field(
+        (), max_length=32, description="data sets to mount at /data/<name>"
+    )
     env: Annotated[dict[str, str], AfterValidator(_check_env)] = Field(
         default_factory=dict, max_length=200, description="environment variables"
     )
@@ -223,7 +232,7 @@ class JobSpec(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _one_gpu_when_only_described(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("gpus") is None:
+        if isinstance(values, dict) and "gpus" not in values:
             described = values.get("gpu_memory") is not None or values.get("gpu_model") is not None
             return {**values, "gpus": 1 if described else 0}
         return values

@@ -41,6 +41,7 @@ def test_durations_add_up(text: str | int, seconds: int) -> None:
         ({"env": {"NVIDIA_VISIBLE_DEVICES": "all"}}, "env .*which Spud sets itself"),
         ({"env": {"a b": "c"}}, "env .*no variable can have"),
         ({"cpus": float("nan")}, "cpus: nan "),
+        ({"data": ["mnist", "mnist"]}, "data names mnist twice; leave one out"),
         ({"gpus": True}, "gpus: True must be a number"),
         ({"cpus": True}, "cpus: True must be a number"),
         ({"memory": True}, "memory: True must be a size"),
