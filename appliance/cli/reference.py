@@ -19,8 +19,8 @@ Answers come on stdout, notes and progress on stderr. Exit codes: 0 done, 1 fail
 `spud run` ends with the job's own.
 
 The command speaks to the API alone, so it works from any machine: `SPUD_URL` and `SPUD_TOKEN` say where and
-as whom, or the file `~/.config/spud/client.toml` with `url` and `token`. `up`, `down`, `data`, `image`, `backup`,
-`restore`, `user add --local` and the three processes work on the box itself and read its settings
+as whom, or the file `~/.config/spud/client.toml` with `url` and `token`. `up`, `down`, `data`, `image`,
+`backup`, `restore`, `user add --local` and the three processes work on the box itself and read its settings
 ([configuration.md](configuration.md)).
 """
 

@@ -81,7 +81,8 @@ class Clearing:
         if limits.max_bytes is None:  # then only what goes has to be measured
             unmeasured = [removal.left for removal in removals(unmeasured, limits, now)]
         measured = [self._measured(behind[left.job_id, left.kind], code) for left in unmeasured]
-        self._sizes = {entry: size for entry, size in self._sizes.items() if entry in set(behind.values())}
+        known = set(behind.values())
+        self._sizes = {entry: size for entry, size in self._sizes.items() if entry in known}
         for removal in removals(measured, limits, now):
             entry = behind[removal.left.job_id, removal.left.kind]
             if removal.left.bytes or entry.attempts:
