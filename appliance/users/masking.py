@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
 from urllib.parse import quote, quote_plus
 
 _SHORTEST = 4
@@ -24,11 +26,23 @@ def masker(secrets: Mapping[str, str]) -> Callable[[bytes], bytes] | None:
             names.setdefault(form, name)
     if not names:
         return None
-    # Longest first: of two secrets that begin alike, the longer one is the one that is there.
-    longest_first = sorted(names, key=lambda form: (-len(form), form))
-    pattern = re.compile(b"|".join(re.escape(form) for form in longest_first))
+    pattern = re.compile(_any_of(sorted(names)))
     marks = {form: f"[secret {name}]".encode() for form, name in names.items()}
     return lambda text: pattern.sub(lambda match: marks[match.group()], text)
+
+
+def _any_of(forms: Sequence[bytes]) -> bytes:
+    """Return a pattern of sorted texts that matches the longest of those that are there.
+
+    Common beginnings stand once: of a plain list of alternatives, each would be tried at each character.
+    """
+    tails = []
+    for _, group in groupby(forms, lambda form: form[:1]):
+        alike = list(group)
+        begin = os.path.commonprefix(alike) or b""  # noqa: RUF071  of texts, not of paths
+        rest = _any_of([form[len(begin) :] for form in alike]) if begin and len(alike) > 1 else b""
+        tails.append(re.escape(begin) + rest)
+    return tails[0] if len(tails) == 1 else b"(?:" + b"|".join(reversed(tails)) + b")"
 
 
 def longest_form(secrets: Mapping[str, str]) -> int:
@@ -36,25 +50,13 @@ def longest_form(secrets: Mapping[str, str]) -> int:
     return max((len(form) for value in secrets.values() for form in _forms(value)), default=0)
 
 
-def _forms(value: str) -> Iterator[bytes]:
-    """Yield every text that stands for a value, none shorter than what is worth masking."""
-    seen = set()
-    for text in _texts(value):
-        raw = text.encode(errors="surrogateescape")
-        if len(raw.strip()) < _SHORTEST:
-            continue
-        for form in (raw, *_encoded(text, raw)):
-            if form not in seen:
-                seen.add(form)
-                yield form
-
-
-def _texts(value: str) -> Iterator[str]:
-    """Yield the whole value and each of its lines, since a log has lines."""
-    yield value
-    for line in value.splitlines():
-        yield line.rstrip()
-    yield value.strip()
+def _forms(value: str) -> set[bytes]:
+    """Return every text that stands for a value, none shorter than what is worth masking."""
+    whole = value.strip()
+    forms = {line.strip().encode(errors="surrogateescape") for line in (value, whole, *value.splitlines())}
+    for text in (value, whole) if len(whole) >= _SHORTEST else ():
+        forms.update(_encoded(text, text.encode(errors="surrogateescape")))
+    return {form for form in forms if len(form) >= _SHORTEST}
 
 
 def _encoded(text: str, raw: bytes) -> Iterator[bytes]:

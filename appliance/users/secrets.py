@@ -12,6 +12,9 @@ from appliance.errors import InvalidRequest, NotFound
 
 LARGEST_VALUE_BYTES = 32 * 1024
 _MOST_SECRETS = 200
+_MOST_BYTES = 64 * 1024
+"""Of all secrets of a user: more of them would make the masking of a log slow."""
+_MOST_LINES = 200
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 _NOT_TO_BE_SET = re.compile(r"(?:SPUD_|NVIDIA_).*|CUDA_VISIBLE_DEVICES|HOME|USER|LOGNAME|PATH|LD_.*")
@@ -41,9 +44,14 @@ class SecretStore:
                 "INSERT OR REPLACE INTO secret (owner_id, name, value, created_at) VALUES (?, ?, ?, ?)",
                 (owner_id, name, value, time.time()),
             )
-            if len(self.list(owner_id)) > _MOST_SECRETS:
+            count, size_bytes = connection.execute(
+                "SELECT COUNT(*), SUM(LENGTH(CAST(value AS BLOB))) FROM secret WHERE owner_id = ?",
+                (owner_id,),
+            ).fetchone()
+            if count > _MOST_SECRETS or size_bytes > _MOST_BYTES:
                 raise InvalidRequest(
-                    f"There are {_MOST_SECRETS} secrets already. Remove one with: spud secret remove NAME"
+                    f"Your secrets would be more than {_MOST_SECRETS}, or more than {_MOST_BYTES // 1024} KiB in"
+                    " all. Remove one with: spud secret remove NAME"
                 )
         self._database.empty_log()
 
@@ -95,9 +103,18 @@ def check_value(value: str) -> str:
     """Return the value; raises InvalidRequest, which does not tell it, for one that no variable can have."""
     if not value:
         raise InvalidRequest("The secret is empty. Give a value, or remove it with: spud secret remove NAME")
+    if value.count("\n") >= _MOST_LINES:
+        raise InvalidRequest(
+            f"The secret has more than {_MOST_LINES} lines, which cannot all be masked in logs."
+            " Encode it into one line, as with: base64 --wrap=0 FILE"
+        )
     if "\0" in value:
         raise InvalidRequest("The secret has a NUL character, which no variable can have.")
-    if len(value.encode(errors="surrogatepass")) > LARGEST_VALUE_BYTES:
+    try:
+        size_bytes = len(value.encode())
+    except UnicodeEncodeError:
+        raise InvalidRequest("The secret holds a half of a character, which is no UTF-8 text.") from None
+    if size_bytes > LARGEST_VALUE_BYTES:
         raise InvalidRequest(
             f"The secret is larger than {LARGEST_VALUE_BYTES // 1024} KiB. Mount large files with --data."
         )

@@ -60,6 +60,21 @@ def test_values_too_short_to_tell_from_other_text_are_left_alone() -> None:
     assert mask(b"1 yes long", DEBUG="1", KEY="long") == b"1 yes [secret KEY]"
 
 
+def test_the_largest_secrets_are_masked_too() -> None:
+    lines = [f"{number:030d}" for number in range(199)]
+    names = [f"KEY_{number}" for number in range(20)]
+    masking = masker({name: "\n".join(name + line for line in lines) for name in names})
+    assert masking is not None
+    assert masking(f"x{names[7]}{lines[100]}x".encode()) == b"x[secret KEY_7]x"
+
+
+def test_secrets_that_begin_with_each_other_are_all_found() -> None:
+    values = ["a" * length for length in range(4, 204)]
+    masking = masker({"KEY": "\n".join(values)})
+    assert masking is not None
+    assert [value for value in values if masking(value.encode()) != b"[secret KEY]"] == []
+
+
 def test_of_two_secrets_that_begin_alike_the_longer_one_is_named() -> None:
     assert mask(b"token-extended token", A="token", B="token-extended") == b"[secret B] [secret A]"
 

@@ -97,7 +97,19 @@ def test_a_name_that_no_job_may_set_is_refused(secrets: SecretStore, ada: User, 
         secrets.set(ada.id, name, VALUE)
 
 
-@pytest.mark.parametrize("value", ["", "a\0b", "x" * (LARGEST_VALUE_BYTES + 1)])
+def test_all_secrets_of_a_user_have_room_together(secrets: SecretStore, ada: User, bob: User) -> None:
+    for name in ("ONE", "TWO"):
+        secrets.set(ada.id, name, "x" * LARGEST_VALUE_BYTES)
+    with pytest.raises(InvalidRequest, match="64 KiB in all"):
+        secrets.set(ada.id, "THREE", "x")
+    secrets.set(ada.id, "TWO", "y" * LARGEST_VALUE_BYTES)
+    secrets.set(bob.id, "THREE", "x")
+    assert {secret.name for secret in secrets.list(ada.id)} == {"ONE", "TWO"}
+
+
+@pytest.mark.parametrize(
+    "value", ["", "a\0b", "half \ud800", "x" * (LARGEST_VALUE_BYTES + 1), "line\n" * 200]
+)
 def test_a_value_that_no_variable_can_have_is_refused_and_not_told(
     secrets: SecretStore, ada: User, value: str
 ) -> None:
