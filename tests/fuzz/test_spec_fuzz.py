@@ -147,7 +147,7 @@ def wished(words: list[str]) -> object:
     @click.command(cls=JobCommand, context_settings=JOB_CONTEXT)
     @job_options
     @click.pass_context
-    def submit(ctx: click.Context, **_: object) -> object:
+    def submit(ctx: click.Context, /, **_: object) -> object:
         return wanted_job(ctx).spec
 
     return submit.main(words, standalone_mode=False)
