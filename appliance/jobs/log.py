@@ -76,7 +76,10 @@ class LogCursor:
 def stamp(at: float) -> bytes:
     """Return Unix seconds as the engine writes a time."""
     whole, fraction = divmod(at, 1)
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole)).encode() + b".%09dZ" % int(fraction * 1e9)
+    moment = time.gmtime(whole)
+    # %Y would write the year 99 without zeros, which stands behind 2026 in the order of bytes.
+    date = f"{moment.tm_year:04}" + time.strftime("-%m-%dT%H:%M:%S", moment)
+    return date.encode() + b".%09dZ" % int(fraction * 1e9)
 
 
 def decode(line: bytes) -> LogRecord:
