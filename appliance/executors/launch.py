@@ -26,6 +26,7 @@ from appliance.jobs.verdict import (
     cancelled_before_start,
     container_removed,
     disk_full,
+    image_gone,
     image_missing,
     launch_refused,
 )
@@ -161,6 +162,8 @@ class Launch:
         return self._job.spec.image or self._context.settings.images.default
 
     def _image_missing(self) -> Verdict:
+        if digest := self._attempt.image_digest:
+            return image_gone(digest, ran_before=self._job.image_digest is not None)
         images = self._patiently(self._engine.images)
         return image_missing(self._image_name(), sorted(image.short_name for image in images))
 

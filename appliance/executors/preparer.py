@@ -35,7 +35,7 @@ from appliance.jobs.image_name import find_local, local_names, refusal, with_tag
 from appliance.jobs.job import Attempt, Job, JobState, Request, Verdict
 from appliance.jobs.requirements import read_requirements
 from appliance.jobs.retry import again, final
-from appliance.jobs.verdict import cancelled_before_start, image_failed
+from appliance.jobs.verdict import cancelled_before_start, image_failed, image_gone
 from appliance.storage import Storage
 
 logger = logging.getLogger(__name__)
@@ -148,10 +148,8 @@ class Preparer:
         """Return the image in which the job ran before: a further attempt runs in no other."""
         if self._engine.find(image_id):
             return image_id
-        raise LayerFailed(
-            f"the image {image_id[:19]}, in which it ran before, is no longer on this box",
-            advice="Submit it again with spud submit, which takes the image that is there now.",
-        )
+        gone = image_gone(image_id, ran_before=True)
+        raise LayerFailed(gone.message, gone.evidence, gone.advice)
 
     def _named_image(self, name: str, preparation: Preparation) -> str:
         if image_id := self._local_image(name):

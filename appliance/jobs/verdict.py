@@ -92,6 +92,15 @@ def image_missing(name: str, known: Sequence[str]) -> Verdict:
     return image_failed(f"no image {name} on this box. {there}", (f"no image {name}",))
 
 
+def image_gone(image_id: str, *, ran_before: bool) -> Verdict:
+    """Return the verdict on a job whose very image, by the engine's id, is no longer on the box."""
+    message = (
+        f"the image {image_id[:19]}, in which it {'ran before' if ran_before else 'was to run'}, is gone"
+    )
+    advice = "Submit it again with spud submit, which takes the image that is on the box now."
+    return image_failed(message, (f"no image {image_id}",), advice)
+
+
 def launch_refused(message: str) -> Verdict:
     """Return the verdict on a container that the engine would not start."""
     return Verdict(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from appliance.containers.build_output import Transfer
@@ -9,7 +11,7 @@ from appliance.containers.pull import PullFailed, PullProgress, advice
 
 pytestmark = pytest.mark.unit
 
-Message = dict[str, object]
+Message = Mapping[str, object]
 
 
 def downloading(layer: str, current: int, total: int) -> Message:

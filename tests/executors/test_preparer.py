@@ -167,7 +167,7 @@ def test_the_image_of_an_earlier_attempt_is_never_replaced(box: PreparingBox) ->
     box.begin(job)
     verdict = box.ended(job).verdict
     assert verdict
-    assert "in which it ran before, is no longer on this box" in verdict.message
+    assert "in which it ran before, is gone" in verdict.message
 
 
 class HangingIndex(ThreadingHTTPServer):

@@ -48,8 +48,10 @@ class Registry:
         lines = self._log.read_text().splitlines()
         return sum(f'"GET /v2/{path}/manifests/' in line and '" 200 ' in line for line in lines)
 
-    def largest_blob(self) -> Path:
-        return max(self._folder.rglob("blobs/sha256/*/*/data"), key=lambda path: path.stat().st_size)
+    def newest_layer(self) -> Path:
+        """Return where the layer is kept that was pushed last, by its content."""
+        layers = self._folder.rglob("blobs/sha256/*/*/data")
+        return max((path for path in layers if is_large(path)), key=lambda path: path.stat().st_mtime)
 
     def _answers(self) -> bool:
         try:
@@ -57,3 +59,7 @@ class Registry:
         except OSError:
             return False
         return True
+
+
+def is_large(path: Path) -> bool:
+    return path.stat().st_size > 1024**2

@@ -104,7 +104,7 @@ def test_a_registry_that_does_not_answer_is_told(box: PreparingBox) -> None:
 
 def test_half_an_image_is_none(box: PreparingBox, registry: Registry, image: str) -> None:
     registry.push(image, "team/damaged:1")
-    registry.largest_blob().unlink()
+    registry.newest_layer().unlink()
     name = f"{registry.address}/team/damaged:1"
     message, _ = verdict_of(box, name)
     assert "could not be pulled" in message
