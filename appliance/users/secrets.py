@@ -50,8 +50,9 @@ class SecretStore:
             ).fetchone()
             if count > _MOST_SECRETS or size_bytes > _MOST_BYTES:
                 raise InvalidRequest(
-                    f"Your secrets would be more than {_MOST_SECRETS}, or more than {_MOST_BYTES // 1024} KiB in"
-                    " all. Remove one with: spud secret remove NAME"
+                    f"Your secrets would be more than {_MOST_SECRETS},"
+                    f" or more than {_MOST_BYTES // 1024} KiB in all."
+                    " Remove one with: spud secret remove NAME"
                 )
         self._database.empty_log()
 
