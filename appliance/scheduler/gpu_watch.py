@@ -52,12 +52,13 @@ class GpuWatch:
 
     def look(self, found: Found, found_at: float) -> Cards:
         """Return the cards as they are now; `found` is what the engine told at `found_at` (monotonic)."""
-        since, self._looked_at = self._looked_at, time.time()
+        looked_at = time.time()
         with_jobs = self._with_jobs()
         snapshot = self._inventory.snapshot()
         uses = self._occupancy.look(snapshot.readings, found, found_at, with_jobs | self._with_jobs())
         self._known |= {gpu.uuid: gpu for gpu in snapshot.gpus}
-        self._apply(self._examine(snapshot, uses, since))
+        self._apply(self._examine(snapshot, uses))
+        self._looked_at = looked_at
         return Cards(
             gpus=tuple(sorted(self._known.values(), key=lambda gpu: (gpu.index, gpu.uuid))),
             error=snapshot.driver.error,
@@ -68,7 +69,7 @@ class GpuWatch:
     def _with_jobs(self) -> frozenset[str]:
         return frozenset(held.gpu_uuid for held in self._jobs.reservations())
 
-    def _examine(self, snapshot: Snapshot, uses: dict[str, Use], since: float) -> Change:
+    def _examine(self, snapshot: Snapshot, uses: dict[str, Use]) -> Change:
         readings = {reading.gpu_uuid: reading for reading in snapshot.readings}
         now = time.monotonic()
         up = {uuid for uuid, reading in readings.items() if reading.up}
@@ -80,7 +81,7 @@ class GpuWatch:
                 up_for_s=now - self._up_since[gpu.uuid] if gpu.uuid in up else None,
                 error=_error(gpu, readings.get(gpu.uuid), snapshot),
                 is_free=gpu.uuid not in uses or uses[gpu.uuid].reason is None,
-                xid=_newest_critical(self._xids.since(gpu.uuid, since)),
+                xid=_newest_critical(self._xids.since(gpu.uuid, self._looked_at)),
             )
             for gpu in self._known.values()
         ]

@@ -99,6 +99,15 @@ def _describe(strangers: list[GpuProcess], known: Knowledge) -> str:
     return f"{names} from outside Spud {hold} {_size(sum(held)) if held else 'it'}"
 
 
+def cards_of_strangers(found: Found) -> dict[str, str]:
+    """Return the GPUs that running containers have which belong to no job, by UUID, each with a clause.
+
+    Such a card is not given away, whatever the driver says of it.
+    """
+    running = (container for container in found.strangers if container.is_running)
+    return {uuid: strange_container(container.name) for container in running for uuid in container.gpu_uuids}
+
+
 def strange_container(name: str) -> str:
     """Return what keeps a GPU from jobs that a container with our label has, though it belongs to no job."""
     return f"the container {name}, which belongs to no job, has it; end it with: docker rm --force {name}"
@@ -131,16 +140,12 @@ class Occupancy:
         up = [reading for reading in readings if reading.up]
         pids = {process.pid for reading in up for process in reading.processes or ()}
         known = self._know(pids, found, found_at)
-        uses = {
+        return {
             reading.gpu_uuid: use_by_others(
                 reading, known, self._tolerated_bytes, has_jobs=reading.gpu_uuid in with_jobs
             )
             for reading in up
         }
-        for container in found.strangers:
-            if container.is_running:
-                uses |= dict.fromkeys(container.gpu_uuids, Use(strange_container(container.name)))
-        return uses
 
     def _know(self, pids: Collection[int], found: Found, found_at: float) -> Knowledge:
         now = time.monotonic()

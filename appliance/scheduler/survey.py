@@ -21,6 +21,7 @@ from appliance.gpus.inventory import Inventory
 from appliance.gpus.xid import XidWatch
 from appliance.jobs.box import Box, Image
 from appliance.scheduler.gpu_watch import Cards, GpuWatch
+from appliance.scheduler.occupancy import cards_of_strangers
 from appliance.scheduler.reconciler import Found, remove_leftovers
 from appliance.storage import Storage
 
@@ -161,7 +162,7 @@ class Surveyor:
             memory_bytes=memory_bytes(),
             images=engine.images,
             strangers=tuple(container.name for container in engine.found.strangers),
-            occupied=cards.occupied,
+            occupied=cards.occupied | cards_of_strangers(engine.found),
             tolerated_bytes=cards.tolerated_bytes,
             hold=self._hold(free_bytes) or engine.hold,
             disk_free_bytes=free_bytes // _DISK_STEP_BYTES * _DISK_STEP_BYTES,
