@@ -17,6 +17,7 @@ from appliance.config import Settings, load_settings
 from appliance.containers.build_output import Event, Line, Step, Transfer
 from appliance.containers.docker import DockerImages
 from appliance.containers.images import ImageBuilder, ImageRecord
+from appliance.containers.layers import KEY_LABEL
 from appliance.containers.recipe import LABEL, choose_variant, load_recipe
 from appliance.gpus.nvml import GpuError, NvmlDriver
 
@@ -61,7 +62,9 @@ def build(name: str, variant: str, generation: str, base_image: str, as_json: bo
 @click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 def list_images(as_json: bool) -> None:  # noqa: FBT001
     """List the images that Spud has built."""
-    records = DockerImages(load_settings().engine.socket).list(LABEL)
+    found = DockerImages(load_settings().engine.socket).list(LABEL)
+    # Layers with a job's requirements inherit the label of the image that they stand on.
+    records = [record for record in found if KEY_LABEL not in record.labels]
     if as_json:
         print_json([_record_json(record) for record in records])
     elif records:

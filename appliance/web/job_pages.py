@@ -16,6 +16,7 @@ from appliance.web import job_files, log_text
 from appliance.web.access import current_user
 from appliance.web.jobs import LARGEST_ID, cancel, newest_attempt, owner_id, visible_job
 from appliance.web.log_stream import Place
+from appliance.web.reproduction import retry
 from appliance.web.services import services
 
 _PAGE = 50
@@ -94,6 +95,13 @@ def confirm_cancel(job_id: int) -> str:
 def cancel_job(job_id: int) -> Response:
     """Leave the wish that the job be cancelled."""
     job: Job = cancel(visible_job(job_id), current_user())
+    return redirect(url_for("job_pages.show_job", job_id=job.id), 303)
+
+
+@job_pages.post("/jobs/<int:job_id>/retry")
+def retry_job(job_id: int) -> Response:
+    """Leave the wish that the job runs again."""
+    job: Job = retry(visible_job(job_id), current_user())
     return redirect(url_for("job_pages.show_job", job_id=job.id), 303)
 
 

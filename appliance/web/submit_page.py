@@ -23,7 +23,10 @@ from appliance.web.submission import submit
 _INTERPRETERS = {".py": ["python3"], ".sh": ["bash"]}
 _NAME_BYTES = 255  # of a file, on every Linux file system
 _IN_MEMORY_BYTES = 1024**2
-_PASSED_ON = ("name", "image", "gpus", "cpus", "memory", "time", "priority")
+_PASSED_ON = (
+    *("name", "image", "gpus", "gpu_memory", "gpu_model", "cpus", "memory", "time", "priority", "retries"),
+    "requirements",
+)
 
 submit_page = Blueprint("submit_page", __name__)
 
@@ -31,7 +34,7 @@ submit_page = Blueprint("submit_page", __name__)
 @submit_page.get("/submit")
 def show_form() -> str:
     """Show an empty form."""
-    return _page({"gpus": "0", "priority": "0"}, None)
+    return _page({"priority": "0"}, None)
 
 
 @submit_page.post("/submit")

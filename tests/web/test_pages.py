@@ -12,7 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from appliance.web.display import duration, moment, size
-from tests.factories import make_gpu
+from tests.factories import make_gpu, make_spec
 from tests.web.box import FAILED, WebBox, csrf_of, sign_in
 
 pytestmark = pytest.mark.unit
@@ -171,3 +171,38 @@ def test_times_and_sizes_read_as_people_say_them() -> None:
         "0 B", "1023 B", "1.0 KiB", "1.5 KiB", "24.0 GiB", "909495 TiB"
     ]  # fmt: skip
     assert "3 min ago" in moment(1000.0, now=1200.0)
+
+
+def test_a_finished_job_is_run_again_from_its_page(box: WebBox, client: FlaskClient, ada: str) -> None:
+    box.finish(box.start(box.submit("ada")))
+    sign_in(client, ada)
+    assert "Run again" in client.get("/jobs/1").text
+    answer = client.post("/jobs/1/retry", data={"csrf_token": csrf_of(client, "/jobs/1")})
+    assert answer.status_code == 303
+    assert box.storage.jobs.get(1).retry_requested_by == "ada"
+    assert "ada asked to run it again" in client.get("/jobs/1").text
+
+
+def test_the_page_links_what_was_not_committed(box: WebBox, client: FlaskClient, ada: str) -> None:
+    owner = box.storage.users.get("ada")
+    box.storage.jobs.add(make_spec(), owner, None, "1a2b3c4+dirty", "0" * 64)
+    sign_in(client, ada)
+    assert 'href="/api/v1/jobs/1/diff"' in client.get("/jobs/1").text
+
+
+def test_the_form_asks_for_shares_of_cards_and_packages(box: WebBox, client: FlaskClient, ada: str) -> None:
+    box.see(make_gpu(0))
+    sign_in(client, ada)
+    form = {
+        "csrf_token": csrf_of(client, "/submit"),
+        "files": [(io.BytesIO(b"pass"), "train.py"), (io.BytesIO(b"numpy"), "gpu.txt")],
+        "gpus": "",
+        "gpu_memory": "2G",
+        "retries": "2",
+        "requirements": "gpu.txt",
+    }
+    answer = client.post("/submit", data=form)
+    assert answer.status_code == 303, answer.text
+    job = box.storage.jobs.get(1)
+    assert (job.spec.gpus, job.spec.gpu_memory, job.spec.retries) == (1, 2 * 1024**3, 2)
+    assert job.requirements_hash
