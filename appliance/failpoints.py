@@ -29,7 +29,7 @@ FAILPOINTS = (
     "log.written",
     "exit.seen",
     "log.drained",
-    "gpus.checked",
+    "place.released",
     "finish.recorded",
     "requeue.recorded",
     "stop.recorded",

@@ -6,10 +6,11 @@ import logging
 import math
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import cached_property
 from http.client import HTTPException
+from pathlib import Path
 from typing import Any
 
 import docker
@@ -154,13 +155,17 @@ class DockerEngine:
     def started_at(self) -> float | None:
         """Return when the engine was started; see `ContainerEngine`.
 
-        Its default network is made anew at every start, unless it found containers running.
+        It makes its default network anew at every start, unless it finds containers running, and its socket,
+        unless systemd has made that before.
         """
+        found = []
+        with suppress(OSError):
+            found.append(Path(self._socket.removeprefix("unix://")).stat().st_mtime)
         with _answering(self._socket), _absent_is_fine():
             network = self._client.inspect_network("bridge")
             created = datetime.fromisoformat(re.sub(r"(\.\d{6})\d*", r"\1", network["Created"]))
-            return created.timestamp()
-        return None
+            found.append(created.timestamp())
+        return max(found, default=None)
 
     def find_image(self, name: str) -> Image | None:
         """Return the image; see `ContainerEngine`."""

@@ -12,13 +12,14 @@ from appliance.containers.cgroup import MemoryUse
 from appliance.containers.engine import Container
 from appliance.errors import SpudError
 from appliance.executors.context import Context
-from appliance.executors.ending import check_gpus, judge_container
+from appliance.executors.durability import flush
+from appliance.executors.ending import check_gpus, judge_container, was_cut_off
 from appliance.executors.launch import Launch
 from appliance.executors.log_copy import LogCopy
 from appliance.executors.patience import RETRY_S, Patience
 from appliance.failpoints import reach
-from appliance.jobs.box import Quarantine
 from appliance.jobs.job import Attempt, Job, JobState, Verdict
+from appliance.jobs.log import append_notice
 from appliance.jobs.retry import again, final
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class AttemptRun:
         self._engine = context.engine
         self._job = job
         self._attempt = attempt
+        self._log = context.storage.job_directory(attempt).log
         self._launch = Launch(context, job, attempt, memory_bytes)
         self._patiently = Patience(self.name)
         self._woken = threading.Event()
@@ -58,31 +60,45 @@ class AttemptRun:
 
     def run(self) -> None:
         """Launch or adopt the container, follow it to its end and record the verdict."""
-        container = None
-        quarantined: list[Quarantine] = []
         verdict = self._launch.run()
-        if verdict is None:
-            memory = self._follow()
-            container = self._ended_container()
-            reach("exit.seen")
-            faults: list[str] = []
-            if container:
-                faults, quarantined = check_gpus(self._context, self._attempt, container)
-                reach("gpus.checked")
-            job = self._jobs.get(self._job.id)
-            engine_started_at = self._patiently(self._engine.started_at)
-            verdict = judge_container(
-                self._context, job, self._attempt, container, memory, faults, engine_started_at
-            )
-        self._finish(verdict, (container.finished_at if container else None) or time.time(), quarantined)
+        if verdict:
+            self._finish(verdict, time.time())
+            return
+        memory = self._follow()
+        container = self._ended_container()
+        reach("exit.seen")
+        faults = self._release(container) if container else []
+        reach("place.released")
+        engine_started_at = self._patiently(self._engine.started_at)
+        if container and was_cut_off(container, engine_started_at):
+            append_notice(self._log, "The engine was down when the job ended; its last lines may be lost.")
+        self._flush()
+        job = self._jobs.get(self._job.id)
+        verdict = judge_container(
+            self._context, job, self._attempt, container, memory, faults, engine_started_at
+        )
+        self._finish(verdict, (container.finished_at if container else None) or time.time())
 
-    def _finish(self, verdict: Verdict, finished_at: float, quarantined: list[Quarantine]) -> None:
+    def _release(self, container: Container) -> list[str]:
+        """Let others have GPUs and cores as soon as they are free; return what went wrong with the GPUs."""
+        faults, quarantined = check_gpus(self._context, self._attempt, container)
+        self._jobs.release(self._attempt, quarantined)
+        return faults
+
+    def _flush(self) -> None:
+        """Let log and outputs outlive a power cut, as the verdict will that says that they are there."""
+        try:
+            flush(self._context.storage.directory)
+        except OSError as error:
+            logger.warning("The disk may not keep all that %s wrote: %s", self.name, error)
+
+    def _finish(self, verdict: Verdict, finished_at: float) -> None:
         earlier = [one for one in self._jobs.attempts(self._job.id) if one.id != self._attempt.id]
         attempts = [*earlier, replace(self._attempt, verdict=verdict)]
         decision = again(self._job.spec, attempts, verdict, time.time())
         if decision is None:
             verdict = final(self._job.spec, attempts, verdict)
-        self._jobs.finish(self._attempt, verdict, finished_at, decision, quarantined)
+        self._jobs.finish(self._attempt, verdict, finished_at, decision)
         logger.info("Finished %s: %s (%s)", self.name, verdict.outcome, verdict.reason)
         reach("requeue.recorded" if decision else "finish.recorded")
         # The container stays for the reconciler to remove, since now is the next job's turn; but one whose
@@ -98,7 +114,7 @@ class AttemptRun:
         log = LogCopy(
             self._engine,
             self.name,
-            self._context.storage.job_directory(self._attempt).log,
+            self._log,
             self._context.settings.jobs.log_max_bytes,
             self._job.spec.secrets,
             on_end=self.wake,

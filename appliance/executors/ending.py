@@ -57,6 +57,16 @@ def judge_container(
     )
 
 
+def was_cut_off(container: Container, engine_started_at: float | None) -> bool:
+    """Return whether the container ended while the engine was down.
+
+    What it wrote meanwhile is lost: nobody read its pipes, and they ended with it.
+    """
+    if not engine_started_at or not container.started_at or not container.finished_at:
+        return False
+    return container.started_at < engine_started_at and container.finished_at < engine_started_at
+
+
 def check_gpus(
     context: Context, attempt: Attempt, container: Container
 ) -> tuple[list[str], list[Quarantine]]:

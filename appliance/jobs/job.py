@@ -96,7 +96,7 @@ class Attempt:
     """One launch of a job; `boot_id` is the box's boot in which it was opened.
 
     `token` is random and marks the attempt's own container. `placed_at` is None while its image is made:
-    until then it holds no GPU and has no container.
+    until then it holds no GPU and has no container. From `released_at` on, others may have its place.
     """
 
     id: int
@@ -107,6 +107,7 @@ class Attempt:
     boot_id: str
     created_at: float
     placed_at: float | None
+    released_at: float | None
     started_at: float | None
     finished_at: float | None
     image_digest: str | None

@@ -344,18 +344,26 @@ class JobStore:
             connection.execute("UPDATE job SET stop_reason = ? WHERE id = ?", (reason, job_id))
         return True
 
+    def release(self, attempt: Attempt, quarantined: Sequence[Quarantine] = ()) -> None:
+        """Free GPUs and cores of an attempt whose container has ended; those in `quarantined` stay unused."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE attempt SET released_at = COALESCE(released_at, ?) WHERE id = ?",
+                (time.time(), attempt.id),
+            )
+            connection.execute("DELETE FROM reservation WHERE attempt_id = ?", (attempt.id,))
+            connection.executemany(_ADD_QUARANTINE, [_quarantine_values(entry) for entry in quarantined])
+
     def finish(
         self,
         attempt: Attempt,
         verdict: Verdict,
         finished_at: float,
         again: Again | None = None,
-        quarantined: Sequence[Quarantine] = (),
     ) -> bool:
         """End the attempt and free its GPUs, all in one transaction; False when it was ended before.
 
         The job ends with it, or with `again` waits for its next attempt, unless it was told to stop.
-        GPUs in `quarantined` are freed into quarantine.
         """
         with self._database.transaction() as connection:
             closed = connection.execute(
@@ -364,7 +372,6 @@ class JobStore:
                 (finished_at, *_verdict_values(verdict), attempt.id),
             ).rowcount
             connection.execute("DELETE FROM reservation WHERE attempt_id = ?", (attempt.id,))
-            connection.executemany(_ADD_QUARANTINE, [_quarantine_values(entry) for entry in quarantined])
             if closed == 0:
                 return False
             if again and _requeue(connection, attempt.job_id, again, is_wished=False):
@@ -558,6 +565,7 @@ def _attempt(row: Row) -> Attempt:
         boot_id=row["boot_id"],
         created_at=row["created_at"],
         placed_at=row["placed_at"],
+        released_at=row["released_at"],
         started_at=row["started_at"],
         finished_at=row["finished_at"],
         image_digest=row["image_digest"],

@@ -55,7 +55,7 @@ class Queue:
         held_cpus = [
             CoresHeld(job.id, cores(job.spec.cpus, box.cpus), _ends_by(job, attempt))
             for job, attempt in active
-            if not job.spec.gpus and attempt.placed_at is not None
+            if not job.spec.gpus and attempt.placed_at is not None and attempt.released_at is None
         ]
         free_cpus = box.cpus - sum(held.cpus for held in held_cpus)
         decided = plan(gpus_ready, cpus_ready, self._cards(box), free_cpus, box.cpus, time.time(), held_cpus)

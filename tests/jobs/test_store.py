@@ -215,7 +215,9 @@ def test_a_gpu_that_is_freed_into_quarantine_stays_there(storage: Storage, ada: 
     attempt = storage.jobs.start(add(storage, ada, gpus=1).id, [Share("GPU-0")], "boot")
     assert attempt
     entry = Quarantine("GPU-0", "occupied", "a process is left", "boot", 1.0)
-    storage.jobs.finish(attempt, DONE, 1.0, quarantined=[entry])
+    storage.jobs.release(attempt, [entry])
+    assert storage.jobs.reservations() == ()
+    assert storage.jobs.get(attempt.job_id).state is JobState.STARTING
     assert storage.box.quarantines() == (entry,)
     assert storage.box.request_release("GPU-0", "root")
     storage.box.release("GPU-0")

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from appliance import failpoints as points
 from appliance.config import load_settings
-from appliance.failpoints import VARIABLE as failpoint_variable
 from appliance.storage import open_storage
 from appliance.users.user import Role
 from tests.system.guarded_network import forget
@@ -56,7 +56,7 @@ class RunningBox:
 
     def start(self, *names: str, failpoints: str = "", boot_id: Path | None = None) -> None:
         """Start processes; `failpoints` as in appliance.failpoints, `boot_id` a file that names the boot."""
-        environment = {**self._environment, failpoint_variable: failpoints}
+        environment = {**self._environment, points.VARIABLE: failpoints}
         for name in names or PROCESSES:
             log = (self.folder / f"{name}.log").open("ab")
             self._processes[name] = subprocess.Popen(
