@@ -21,6 +21,7 @@ _NFT = "/usr/sbin/nft"
 _BASE = "spud/base:latest"
 _INTERFACE = "com.docker.network.bridge.name"
 _INTERNAL_TRAFFIC = "com.docker.network.bridge.enable_icc"
+_LABEL = "spud.network"
 _MEMORY_BYTES = 64 * 1024**2
 
 
@@ -45,6 +46,7 @@ class DockerNetwork:
                 name,
                 driver="bridge",
                 options={_INTERFACE: interface, _INTERNAL_TRAFFIC: "false"},
+                labels={_LABEL: name},
                 check_duplicate=True,
                 enable_ipv6=False,
             )
