@@ -40,10 +40,12 @@ def test_a_line_longer_than_the_limit_is_kept_whole(tmp_path: Path) -> None:
 
 def test_threads_may_write_at_once(tmp_path: Path) -> None:
     log = LogFile(tmp_path / "web.log", largest_bytes=4000)
-    threads = [
-        threading.Thread(target=lambda: [log.write(b"a line of a thread\n") for _ in range(200)])
-        for _ in range(4)
-    ]
+
+    def write() -> None:
+        for _ in range(200):
+            log.write(b"a line of a thread\n")
+
+    threads = [threading.Thread(target=write) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
