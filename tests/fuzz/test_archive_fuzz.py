@@ -84,13 +84,13 @@ HEADERS = st.dictionaries(
 
 @st.composite
 def usual_members(draw: st.DrawFn) -> tuple[tarfile.TarInfo, bytes]:
-    """Draw a member that an honest archive may hold, which need not agree with the others."""
+    """Draw a plain member, which may not agree with the others or may be a link that leads out."""
     name, target = (draw(st.lists(st.sampled_from("abc"), min_size=1, max_size=3)) for _ in range(2))
     member = tarfile.TarInfo("/".join(name))
     member.type = draw(st.sampled_from([tarfile.REGTYPE, tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE]))
     content = draw(st.binary(max_size=40)) if member.isreg() else b""
     member.size = len(content)
-    member.linkname = "/".join([".."] * draw(st.integers(0, len(name) - 1)) + target)
+    member.linkname = "/".join([".."] * draw(st.integers(0, len(name))) + target)
     member.mode = draw(st.integers(0, 0o7777))
     return member, content
 

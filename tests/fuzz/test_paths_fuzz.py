@@ -55,7 +55,12 @@ PARTS = st.sampled_from(
         ),
     ]
 )
-PATHS = st.lists(PARTS, min_size=1, max_size=5).map("/".join) | st.text(max_size=20)
+WITHIN = st.builds(
+    lambda top, rest: "/".join([top, *rest]),
+    st.sampled_from(["output", "workspace"]),
+    st.lists(st.sampled_from(["model", "weights.bin", "train.py", "outside", "passwd", "up"]), max_size=3),
+)
+PATHS = WITHIN | st.lists(PARTS, min_size=1, max_size=5).map("/".join) | st.text(max_size=20)
 TEXTS = (
     st.text(max_size=30) | st.integers().map(str) | st.sampled_from(["", "-1", "0", "1-0", "1-33", "9" * 30])
 )

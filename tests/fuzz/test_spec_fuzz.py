@@ -85,6 +85,7 @@ def test_a_container_is_spuds_whatever_the_job_says(values: dict[str, object], g
     ]
     assert all("/" not in name and name not in (".", "..") for name in spec.data)
     assert len({mount.target for mount in container.mounts}) == len(container.mounts)
+    assert "CUDA_VISIBLE_DEVICES" not in container.environment
     plain = contained(JobSpec(command=("x",)), uuids)
     for name, value in plain.environment.items():
         assert name == "PYTHONUNBUFFERED" or container.environment[name] == value

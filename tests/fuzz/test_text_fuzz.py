@@ -142,6 +142,7 @@ def test_settings_are_right_or_a_sentence(
     st.text(max_size=12),
 )
 @example("SPUD_NETWORK_REACHABLE_PORTS", "²")
+@example("SPUD_NETWORK_REACHABLE_PORTS", "22, 65536")
 @example("SPUD_WEB_LISTEN", "localhost:²")
 @example("SPUD_WEB_LISTEN", "x:" + "9" * 5000)
 def test_variables_are_right_or_a_sentence(variable: str, value: str) -> None:

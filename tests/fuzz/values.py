@@ -24,11 +24,10 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 
 _NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,12}", fullmatch=True)
 _WORDS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)
-_VARIABLES = (
-    st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True)
-    | st.sampled_from(["HOME", "USER", "PATH", "SPUD_JOB_ID", "NVIDIA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"])
-    | st.sampled_from(["CUDA_VISIBLE_DEVICES", "LD_PRELOAD", "LOGNAME", "PYTHONUNBUFFERED"])
-)
+_VARIABLES = st.sampled_from(
+    ["HOME", "USER", "LOGNAME", "CUDA_DEVICE_ORDER", "PYTHONUNBUFFERED", "PATH", "LD_PRELOAD"]
+) | st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True)
+_REFUSED = st.sampled_from(["SPUD_JOB_ID", "NVIDIA_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"])
 _SIZES = st.integers(16 * 1024**2, 1024**5) | st.from_regex(
     r"[0-9]{1,4}(\.[0-9]{1,3})?[MGmg]i?B?", fullmatch=True
 )
@@ -50,7 +49,8 @@ RIGHT: dict[str, st.SearchStrategy[Any]] = {
     "requirements": st.none() | st.sampled_from(["", "requirements.txt", "lib/a.toml", "../x", "/x"]),
     "secrets": st.lists(_VARIABLES, max_size=3),
     "data": st.lists(_NAMES | st.sampled_from(["..", ".", "a/b", "mnist"]), max_size=3),
-    "env": st.dictionaries(_VARIABLES, st.text(max_size=8), max_size=4),
+    "env": st.dictionaries(_VARIABLES, st.text(max_size=8), max_size=4)
+    | st.dictionaries(_REFUSED, st.text(max_size=8), max_size=1),
 }
 """For every key of a job, values that are mostly allowed."""
 
