@@ -7,10 +7,12 @@ from typing import Any
 
 import schemathesis
 
-from tests.fuzz.served_box import ADMINISTRATOR, OTHER_SECRET
+from tests.fuzz.served_box import ADMINISTRATOR, OTHER, OTHER_SECRET, OTHERS_JOBS, USER
 
 FOLDER_VARIABLE = "SPUD_FUZZED_FOLDER"
 """Names the folder that the box keeps everything in; no answer may tell it."""
+USER_VARIABLE = "SPUD_FUZZED_AS"
+"""Names the user whose token the fuzzer has."""
 ANONYMOUS_VARIABLE = "SPUD_FUZZED_WITHOUT_TOKEN"
 """Set when the fuzzer has no token."""
 
@@ -50,6 +52,16 @@ def nothing_is_done_without_a_token(_ctx: Any, response: Any, _case: Any) -> Non
     """Fail for any other answer than 401 to a request without token, but for what waitress cannot read."""
     if ANONYMOUS_VARIABLE in os.environ:
         assert response.status_code in (400, 401, 413, 431)
+
+
+@schemathesis.check
+def jobs_of_others_are_missing(_ctx: Any, response: Any, case: Any) -> None:
+    """Fail for any success with a job of another user's, unless the fuzzer is an administrator."""
+    job_id = str((case.path_parameters or {}).get("job_id"))
+    if os.environ.get(USER_VARIABLE) == USER and job_id in map(str, OTHERS_JOBS) and case.method != "OPTIONS":
+        assert response.status_code >= 400, f"job {job_id} is {OTHER}'s"
+    if os.environ.get(USER_VARIABLE) == USER:
+        assert f'"owner":"{OTHER}"' not in response.text
 
 
 @schemathesis.hook

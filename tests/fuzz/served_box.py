@@ -12,6 +12,7 @@ from tests.web.box import FAILED, WebBox
 NAMES = ("ada", "bob", "eve")
 ADMINISTRATOR, USER, OTHER = NAMES
 JOBS = range(1, 7)
+OTHERS_JOBS = range(4, 7)
 OTHER_SECRET = "of-nobodys-business"
 
 

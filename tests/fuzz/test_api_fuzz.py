@@ -12,7 +12,7 @@ import pytest
 
 from appliance.web.app import create_app
 from tests.fuzz.effort import EFFORT
-from tests.fuzz.hooks import ANONYMOUS_VARIABLE, FOLDER_VARIABLE
+from tests.fuzz.hooks import ANONYMOUS_VARIABLE, FOLDER_VARIABLE, USER_VARIABLE
 from tests.fuzz.served_box import ADMINISTRATOR, JOBS, USER, filled_box
 from tests.web.box import WebBox, bearer, process
 
@@ -49,7 +49,7 @@ def fuzz(box: WebBox, folder: Path, *options: str, **environment: str) -> None:
 @pytest.mark.parametrize("name", [USER, ADMINISTRATOR])
 def test_whatever_a_user_sends_is_answered_as_described(fuzzed: WebBox, tmp_path: Path, name: str) -> None:
     header = f"Authorization: Bearer {fuzzed.token(name)}"
-    fuzz(fuzzed, tmp_path, f"{fuzzed.url}/api/v1/openapi.json", "--header", header)
+    fuzz(fuzzed, tmp_path, f"{fuzzed.url}/api/v1/openapi.json", "--header", header, **{USER_VARIABLE: name})
     # It did try to submit jobs, and was not locked out on the way.
     assert [job for job in fuzzed.storage.jobs.list() if job.owner == name and job.id > len(JOBS)]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from appliance.cli.job_options import JOB_CONTEXT, JobCommand, job_options, wanted_job
@@ -71,6 +71,7 @@ def test_a_job_survives_the_command_line(values: dict[str, object]) -> None:
 
 @cases(80)
 @given(JOBS, st.integers(0, 3))
+@example({"command": ["x"], "env": {"CUDA_VISIBLE_DEVICES": "0,1"}}, 1)
 def test_a_container_is_spuds_whatever_the_job_says(values: dict[str, object], gpus: int) -> None:
     spec = accepted(values)
     uuids = tuple(f"GPU-{number}" for number in range(gpus))
