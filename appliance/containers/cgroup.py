@@ -48,6 +48,12 @@ def container_of(pid: int, proc: Path = PROC) -> str | None:
         return None
 
 
+def processes_of(container: str, proc: Path = PROC) -> list[int]:
+    """Return the processes on the box that run in a container, by its id."""
+    pids = (int(path.name) for path in proc.iterdir() if path.name.isdecimal())
+    return [pid for pid in pids if container_of(pid, proc) == container]
+
+
 def container_id(cgroup_text: str) -> str | None:
     """Return the container id in a /proc/<pid>/cgroup of v1, v2 or both; None when it names no container.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import re
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -28,13 +29,16 @@ from appliance.containers.arguments import (
     WORKSPACE,
     ContainerArguments,
 )
+from appliance.containers.cgroup import processes_of
 from appliance.containers.docker import connect
+from appliance.containers.docker_box_command import BoxCommand, NoImage, run_on_box
 from appliance.containers.engine import (
     Container,
     EngineUnavailable,
     ImageMissing,
     LaunchRefused,
     NameTaken,
+    Orphaned,
 )
 from appliance.containers.log_connection import LogRefused, log_pieces
 from appliance.containers.log_frames import FrameParser
@@ -49,6 +53,12 @@ _GPU_LIMITS = [
 ]
 """What CUDA's pinned memory and NCCL need (NVIDIA Containers User Guide, "Setting up shared memory")."""
 _GOING_DOWN = ("containerd", "connection error", "transport is closing", "shutting down")
+_IS_STARTED_ALREADY = "already exists"
+"""What containerd says of a task that it has and the engine has forgotten."""
+_KILL_ALL = (
+    "for group in $(grep --files-with-matches {id} /proc/[0-9]*/cgroup);"
+    " do pid=${{group#/proc/}}; kill -KILL ${{pid%/cgroup}}; done"
+)
 _UNNAMED = "<none>:<none>"
 _LOG_FILE_BYTES = 100 * 1024**2
 _NEVER = "0001-01-01T00:00:00Z"
@@ -94,7 +104,27 @@ class DockerEngine:
             try:
                 self._client.start(name)
             except APIError as error:
+                if _IS_STARTED_ALREADY in _explanation(error):
+                    raise Orphaned(f"The engine died while it started {name}.") from None
                 raise self._refusal(error) from None
+
+    def kill_orphan(self, container: Container) -> None:
+        """Kill what runs in the container; see `ContainerEngine`."""
+        command = BoxCommand(
+            f"{container.name}-kill",
+            ("/usr/bin/sh", "-c", _KILL_ALL.format(id=container.id)),
+            "KILL",
+            sees_processes=True,
+        )
+        deadline = time.monotonic() + _TIMEOUT_S
+        while processes_of(container.id):
+            if time.monotonic() > deadline:
+                raise LaunchRefused(f"the processes of {container.name} cannot be killed; reboot the box")
+            with _answering(self._socket):
+                try:
+                    run_on_box(self._client, command)
+                except NoImage:
+                    raise LaunchRefused("there is no image to run a command in") from None
 
     def stop(self, name: str, grace_s: float) -> None:
         """Stop the container; see `ContainerEngine`."""

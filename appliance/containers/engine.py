@@ -28,6 +28,10 @@ class LaunchRefused(SpudError):
     """The engine will not create or start such a container."""
 
 
+class Orphaned(SpudError):
+    """The engine died while it started the container: whether it runs, the engine does not know."""
+
+
 @dataclass(frozen=True, slots=True)
 class Container:
     """A container of Spud's as the engine has it; times are Unix seconds, `error` is the engine's word.
@@ -59,7 +63,13 @@ class ContainerEngine(Protocol):
         """Create a container; raises NameTaken, ImageMissing or LaunchRefused."""
 
     def start(self, name: str) -> None:
-        """Start a created container; no effect on a running one; raises LaunchRefused."""
+        """Start a created container; no effect on a running one; raises LaunchRefused or Orphaned."""
+
+    def kill_orphan(self, container: Container) -> None:
+        """Kill what runs in a container that the engine has lost track of, since it died while it started it.
+
+        Returns when nothing runs there any more; raises LaunchRefused when that cannot be achieved.
+        """
 
     def stop(self, name: str, grace_s: float) -> None:
         """Send SIGTERM and after the grace SIGKILL; returns when the container has ended or is gone."""

@@ -12,7 +12,7 @@ from appliance.containers.kernel_log import seen_by_kernel
 from appliance.executors.context import Context
 from appliance.gpus.gpu import GpuReading
 from appliance.gpus.holders import left_over
-from appliance.jobs.box import LEFT_OVER, LOST, Quarantine
+from appliance.jobs.box import LEFT_OVER, LOST, XID, Quarantine
 from appliance.jobs.job import Attempt, Job, Verdict
 from appliance.jobs.log import tail
 from appliance.jobs.verdict import Ending, container_removed, judge, launch_refused
@@ -78,7 +78,9 @@ def check_gpus(
     quarantined: list[Quarantine] = []
     since = container.started_at or attempt.created_at
     for uuid in attempt.gpu_uuids:
-        faults += [xid.text for xid in context.xids.since(uuid, since)]
+        xids = context.xids.since(uuid, since)
+        faults += [xid.text for xid in xids]
+        quarantined += [_quarantine(context, uuid, XID, xid.text) for xid in xids if xid.is_critical][:1]
         reading, rest = _wait_until_free(context, uuid, container.id)
         if not reading.up:
             faults.append(reading.error or f"The driver does not reach GPU {uuid}.")

@@ -13,19 +13,22 @@ import time
 import zlib
 
 from appliance.containers.arguments import container_arguments, container_name
-from appliance.containers.engine import Container, ImageMissing, LaunchRefused, NameTaken
+from appliance.containers.engine import Container, ImageMissing, LaunchRefused, NameTaken, Orphaned
 from appliance.datasets.library import DatasetLibrary
 from appliance.errors import AccessDenied, NotFound
 from appliance.executors.context import Context
 from appliance.executors.patience import Patience
 from appliance.executors.workspace import prepare
 from appliance.failpoints import reach
+from appliance.jobs.box_store import RESTORED_AT
 from appliance.jobs.job import Attempt, Job, JobState, Verdict
 from appliance.jobs.verdict import (
     box_restarted,
     cancelled_before_start,
     container_removed,
     disk_full,
+    engine_died,
+    forgotten,
     image_gone,
     image_missing,
     launch_refused,
@@ -64,6 +67,8 @@ class Launch:
                 self._start()
         except ImageMissing:
             return self._image_missing()
+        except Orphaned:
+            return engine_died()
         except DiskFull:
             return disk_full(str(self._storage.directory))
         except (LaunchRefused, AccessDenied, NotFound) as error:
@@ -80,7 +85,13 @@ class Launch:
             # What had not been flushed when the power failed is gone: the engine may have forgotten that the
             # container ran, and the workspace may be there with empty files.
             return box_restarted()
+        if container is None and self._attempt.created_at < self._restored_at():
+            return forgotten()
         return container_removed() if container is None and is_recorded else None
+
+    def _restored_at(self) -> float:
+        """Return when the store was restored from a backup, which may know less than was so; 0 if never."""
+        return float(self._storage.box.fact(RESTORED_AT) or 0)
 
     def _find(self) -> Container | None:
         """Return the attempt's container; raise LaunchRefused when its name is another's."""
@@ -98,10 +109,13 @@ class Launch:
     def _start(self) -> None:
         try:
             self._patiently(lambda: self._engine.start(self.name))
-        except LaunchRefused:
+        except (LaunchRefused, Orphaned) as error:
             container = self._patiently(lambda: self._engine.inspect(self.name))
-            if container is None or not container.was_started:
-                raise
+            if container and container.was_started:
+                return
+            if container and isinstance(error, Orphaned):
+                self._patiently(lambda: self._engine.kill_orphan(container))
+            raise
         reach("start.done")
 
     def _create(self) -> None:

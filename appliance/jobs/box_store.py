@@ -15,6 +15,9 @@ _DRAIN = TypeAdapter(Drain)
 _LANES = TypeAdapter(dict[str, str])
 _PULLED = TypeAdapter(dict[str, float])
 
+RESTORED_AT = "restored_at"
+"""The fact of when the store was restored from a backup, in Unix seconds."""
+
 
 class BoxStore:
     """What the scheduler sees of the box, and what admins want of it."""

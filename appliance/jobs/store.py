@@ -418,7 +418,7 @@ class JobStore:
         """Return which attempt holds which share of a GPU."""
         rows = self._database.rows(
             "SELECT gpu_uuid, memory_bytes, attempt.job_id, attempt.number,"
-            " attempt.started_at + json_extract(job.spec, '$.time') AS ends_by"
+            " COALESCE(attempt.started_at, attempt.placed_at) + json_extract(job.spec, '$.time') AS ends_by"
             " FROM reservation JOIN attempt ON attempt.id = attempt_id JOIN job ON job.id = attempt.job_id"
         )
         return tuple(

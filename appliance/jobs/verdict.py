@@ -144,6 +144,30 @@ def box_restarted(exit_code: int | None = None) -> Verdict:
     )
 
 
+def engine_died() -> Verdict:
+    """Return the verdict on a container that the engine was starting when it died: nobody watched it."""
+    message = "the Docker engine died while it started the job"
+    return Verdict(
+        Outcome.LOST,
+        Reason.BOX_RESTARTED,
+        message,
+        ("the engine has forgotten that it started the container; what ran in it was killed",),
+        advice=ADVICE[Reason.BOX_RESTARTED],
+    )
+
+
+def forgotten() -> Verdict:
+    """Return the verdict on an attempt that was open in a backup, and of which nothing else is left."""
+    message = "it was under way when the backup was made that the store was restored from"
+    return Verdict(
+        Outcome.LOST,
+        Reason.CONTAINER_REMOVED,
+        message,
+        ("the engine has no container of it",),
+        advice=ADVICE[Reason.CONTAINER_REMOVED],
+    )
+
+
 # What Spud asked for
 
 
