@@ -8,6 +8,8 @@ from appliance.errors import InvalidRequest
 from appliance.jobs import log
 
 _FIRST_WINDOW_BYTES = 65_536
+_LARGEST_OFFSET = 2**40
+"""Far beyond any log; an offset that no file on the disk can have is an error to seek to."""
 _TIME_BYTES = 30
 _UNORDERED_BYTES = 1024**2
 """Records of two streams, or parts of long lines, may stand so far from the place that their time has."""
@@ -29,10 +31,8 @@ def check_offset(path: Path, offset: int) -> None:
     """Raise InvalidRequest unless a record of the log begins or may begin at the offset."""
     if offset == 0 or not path.exists():
         return
-    with path.open("rb") as file:
-        file.seek(offset - 1)
-        if file.read(1) not in (b"\n", b""):
-            raise InvalidRequest("offset must be 0 or an id that this log's stream has sent.")
+    if offset > _LARGEST_OFFSET or _byte_before(path, offset) not in (b"\n", b""):
+        raise InvalidRequest("offset must be 0 or an id that this log's stream has sent.")
 
 
 def read_from(path: Path, offset: int) -> tuple[str, int]:
@@ -70,6 +70,13 @@ def since_offset(path: Path, since: bytes) -> int:
             is_line_start = log.ends_line(record)
             place += len(record) + 1
     return size
+
+
+def _byte_before(path: Path, offset: int) -> bytes:
+    """Return the byte before an offset; nothing behind the end."""
+    with path.open("rb") as file:
+        file.seek(offset - 1)
+        return file.read(1)
 
 
 def _time_at(path: Path, offset: int) -> bytes:
