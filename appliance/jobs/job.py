@@ -93,7 +93,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One launch of a job; `boot_id` is the box's boot in which it was opened.
+    """One launch of a job; `boot_id` is the box's boot in which it got its place.
 
     `token` is random and marks the attempt's own container. `placed_at` is None while its image is made:
     until then it holds no GPU and has no container. From `released_at` on, others may have its place.

@@ -298,18 +298,18 @@ class JobStore:
                 )
                 connection.execute("UPDATE job SET waiting_for = NULL WHERE id = ?", (attempt.job_id,))
 
-    def place(self, attempt_id: int, shares: Sequence[Share]) -> Attempt | None:
-        """Reserve the GPUs of an attempt whose image is ready.
+    def place(self, attempt_id: int, shares: Sequence[Share], boot_id: str) -> Attempt | None:
+        """Reserve the GPUs of an attempt whose image is ready; from now on it is of this boot.
 
         Returns None, with nothing changed, when the job is being stopped or a GPU is taken.
         """
         try:
             with self._database.transaction() as connection:
                 placed = connection.execute(
-                    "UPDATE attempt SET placed_at = ? WHERE id = ? AND placed_at IS NULL"
+                    "UPDATE attempt SET placed_at = ?, boot_id = ? WHERE id = ? AND placed_at IS NULL"
                     " AND finished_at IS NULL"
                     " AND EXISTS (SELECT 1 FROM job WHERE job.id = job_id AND job.state = 'starting')",
-                    (time.time(), attempt_id),
+                    (time.time(), boot_id, attempt_id),
                 ).rowcount
                 if placed == 0:
                     return None

@@ -152,7 +152,7 @@ class Scheduler:
         if request.attempt_id is None:
             attempt = self._jobs.start(request.job_id, placement.shares, self._boot_id, request.image_digest)
         else:
-            attempt = self._jobs.place(request.attempt_id, placement.shares)
+            attempt = self._jobs.place(request.attempt_id, placement.shares, self._boot_id)
         if attempt:
             reach("start.reserved")
             self._executor.watch(self._jobs.get(attempt.job_id), attempt, box.memory_bytes)

@@ -205,10 +205,10 @@ def test_an_attempt_waits_for_its_place_while_its_image_is_made(storage: Storage
     storage.jobs.record_image(attempt, "sha256:2")
     (request,) = storage.jobs.queue(gpus=True, limit=10)
     assert request.attempt_id == attempt.id
-    placed = storage.jobs.place(attempt.id, [Share("GPU-0")])
+    placed = storage.jobs.place(attempt.id, [Share("GPU-0")], "boot")
     assert placed
     assert (placed.gpu_uuids, placed.image_digest) == (("GPU-0",), "sha256:2")
-    assert storage.jobs.place(attempt.id, [Share("GPU-1")]) is None
+    assert storage.jobs.place(attempt.id, [Share("GPU-1")], "boot") is None
 
 
 def test_a_gpu_that_is_freed_into_quarantine_stays_there(storage: Storage, ada: User) -> None:

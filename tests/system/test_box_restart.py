@@ -60,3 +60,12 @@ def test_what_this_boot_was_starting_goes_on_as_the_same_attempt(own_box: Runnin
     own_box.start("scheduler")
     assert own_box.wait(job_id)["outcome"] == "succeeded"
     until(lambda: reasons(own_box, job_id) == ["ok"], "it has ended at its first attempt")
+
+
+def test_what_only_waited_for_its_image_has_lost_nothing(own_box: RunningBox) -> None:
+    own_box.start("web")
+    job_id = own_box.submit("--no-requeue", own_box.script("print('ran')"))
+    assert own_box.storage.jobs.begin_image(job_id, EARLIER_BOOT, "its image is being made")
+    own_box.start("scheduler")
+    assert own_box.wait(job_id)["outcome"] == "succeeded"
+    assert reasons(own_box, job_id) == ["ok"]
