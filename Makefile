@@ -21,7 +21,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 export PYTHONUNBUFFERED := 1
 
 # docker-cli is a package of its own since Debian 13.
-TEST_PACKAGES = docker.io $(if $(shell apt-cache show docker-cli 2>/dev/null),docker-cli) iptables nftables mmdebstrap gcc libc6-dev chromium prometheus git docker-registry
+TEST_PACKAGES = docker.io $(if $(shell apt-cache show docker-cli 2>/dev/null),docker-cli) iptables nftables mmdebstrap qemu-system-x86 nbdkit e2fsprogs gcc libc6-dev chromium prometheus git docker-registry
 
 .PHONY: help
 help: ## list the targets
