@@ -23,6 +23,8 @@ STORE_LABEL = "spud.store"
 JOB_LABEL = "spud.job"
 ATTEMPT_LABEL = "spud.attempt"
 OWNER_LABEL = "spud.owner"
+GPUS_LABEL = "spud.gpus"
+"""The UUIDs of the GPUs, comma-separated."""
 TOKEN_LABEL = "spud.token"  # noqa: S105  the name of a label
 """Tells an attempt's own container from one of the same name that an earlier life of the store left."""
 
@@ -109,6 +111,7 @@ def container_arguments(
             ATTEMPT_LABEL: str(attempt.number),
             OWNER_LABEL: owner.name,
             TOKEN_LABEL: attempt.token,
+            GPUS_LABEL: ",".join(attempt.gpu_uuids),
         },
         uid=owner.uid,
         gid=owner.gid,

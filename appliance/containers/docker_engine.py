@@ -23,6 +23,7 @@ from docker.types import Mount as BindMount
 from appliance.config import EngineSettings, GpusSettings
 from appliance.containers.arguments import (
     ATTEMPT_LABEL,
+    GPUS_LABEL,
     JOB_LABEL,
     STORE_LABEL,
     TOKEN_LABEL,
@@ -34,6 +35,7 @@ from appliance.containers.docker import connect
 from appliance.containers.docker_box_command import BoxCommand, NoImage, run_on_box
 from appliance.containers.engine import (
     Container,
+    ContainerSummary,
     EngineUnavailable,
     ImageMissing,
     LaunchRefused,
@@ -61,6 +63,7 @@ _KILL_ALL = (
 )
 _UNNAMED = "<none>:<none>"
 _LOG_FILE_BYTES = 100 * 1024**2
+_RUNNING = ("running", "paused", "restarting")
 _NEVER = "0001-01-01T00:00:00Z"
 _CDI_KIND = "nvidia.com/gpu"
 
@@ -155,13 +158,11 @@ class DockerEngine:
             return _environment(self._client.inspect_container(name))
         return {}
 
-    def containers(self) -> tuple[Container, ...]:
+    def containers(self) -> tuple[ContainerSummary, ...]:
         """Return all containers of Spud's; see `ContainerEngine`."""
         with _answering(self._socket):
             found = self._client.containers(all=True, filters={"label": f"{STORE_LABEL}={self._store_id}"})
-        inspected = (self.inspect(summary["Id"]) for summary in found)
-        # None: removed by hand between list and inspect.
-        return tuple(container for container in inspected if container)
+        return tuple(_summary(container) for container in found)
 
     def logs(self, name: str, *, follow: bool = False, tail: int | None = None) -> Iterator[LogRecord]:
         """Yield the output; see `ContainerEngine`."""
@@ -327,7 +328,6 @@ def _container(inspected: Mapping[str, Any]) -> Container:
         attempt=_number(labels.get(ATTEMPT_LABEL)),
         token=labels.get(TOKEN_LABEL, ""),
         pid=state["Pid"] or None,
-        gpu_uuids=_uuids(_environment(inspected).get("NVIDIA_VISIBLE_DEVICES", "")),
         is_running=bool(state["Running"]),
         was_started=state["StartedAt"] != _NEVER,
         exit_code=None if state["Running"] else state["ExitCode"],
@@ -338,13 +338,22 @@ def _container(inspected: Mapping[str, Any]) -> Container:
     )
 
 
+def _summary(listed: Mapping[str, Any]) -> ContainerSummary:
+    labels = listed["Labels"]
+    return ContainerSummary(
+        id=listed["Id"],
+        name=listed["Names"][0].removeprefix("/") if listed["Names"] else listed["Id"],
+        job_id=_number(labels.get(JOB_LABEL)),
+        attempt=_number(labels.get(ATTEMPT_LABEL)),
+        token=labels.get(TOKEN_LABEL, ""),
+        gpu_uuids=tuple(filter(None, labels.get(GPUS_LABEL, "").split(","))),
+        is_running=listed["State"] in _RUNNING,
+    )
+
+
 def _environment(inspected: Mapping[str, Any]) -> dict[str, str]:
     variables = (entry.partition("=") for entry in inspected["Config"].get("Env") or ())
     return {name: value for name, _, value in variables}
-
-
-def _uuids(devices: str) -> tuple[str, ...]:
-    return tuple(name for name in devices.split(",") if name.startswith(("GPU-", "MIG-")))
 
 
 def _number(label: str | None) -> int:

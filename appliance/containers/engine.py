@@ -46,7 +46,6 @@ class Container:
     attempt: int
     token: str
     pid: int | None
-    gpu_uuids: tuple[str, ...]
     is_running: bool
     was_started: bool
     exit_code: int | None
@@ -54,6 +53,19 @@ class Container:
     image_digest: str
     started_at: float | None
     finished_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSummary:
+    """What one question to the engine tells of each of Spud's containers; see `Container`."""
+
+    id: str
+    name: str
+    job_id: int
+    attempt: int
+    token: str
+    gpu_uuids: tuple[str, ...]
+    is_running: bool
 
 
 class ContainerEngine(Protocol):
@@ -83,7 +95,7 @@ class ContainerEngine(Protocol):
     def environment(self, name: str) -> dict[str, str]:
         """Return a container's environment, secrets and all; empty when there is no such container."""
 
-    def containers(self) -> tuple[Container, ...]:
+    def containers(self) -> tuple[ContainerSummary, ...]:
         """Return all containers of this store by their label, ended ones too."""
 
     def started_at(self) -> float | None:

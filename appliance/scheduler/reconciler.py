@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from appliance.containers.engine import Container, ContainerEngine
+from appliance.containers.engine import ContainerEngine, ContainerSummary
 from appliance.failpoints import reach
 from appliance.jobs.store import JobStore
 
@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 class Found:
     """The containers with the label of this Spud: those of open attempts, and what belongs to none."""
 
-    ours: tuple[Container, ...] = ()
-    strangers: tuple[Container, ...] = ()
+    ours: tuple[ContainerSummary, ...] = ()
+    strangers: tuple[ContainerSummary, ...] = ()
 
 
 def remove_leftovers(jobs: JobStore, engine: ContainerEngine) -> Found:
@@ -43,7 +43,7 @@ def remove_leftovers(jobs: JobStore, engine: ContainerEngine) -> Found:
     return Found(tuple(ours), tuple(sorted(strangers, key=lambda container: container.name)))
 
 
-def _is_over(jobs: JobStore, container: Container) -> bool | None:
+def _is_over(jobs: JobStore, container: ContainerSummary) -> bool | None:
     """Return whether the container's attempt is over; None when the store knows no such attempt."""
     for attempt in jobs.attempts(container.job_id):
         if attempt.number == container.attempt and attempt.token == container.token:

@@ -27,6 +27,8 @@ def test_name_and_labels_lead_back_to_the_attempt() -> None:
         "spud.job": "17",
         "spud.attempt": "2",
         "spud.owner": "ada",
+        "spud.token": "token-17-2",
+        "spud.gpus": "",
     }
 
 

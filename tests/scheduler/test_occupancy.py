@@ -5,7 +5,7 @@ from typing import Literal
 
 import pytest
 
-from appliance.containers.engine import Container
+from appliance.containers.engine import ContainerSummary
 from appliance.gpus.gpu import GpuProcess, GpuReading
 from appliance.scheduler.occupancy import Occupancy, cards_of_strangers
 from appliance.scheduler.reconciler import Found
@@ -18,22 +18,15 @@ CONTAINERS = {11: OURS, 21: STRANGE, 31: OTHERS}
 NAMES = {11: "python3", 21: "python3", 31: "train", 41: "python3", 51: "Xorg", 52: "gnome-shell"}
 
 
-def make_container(container_id: str, name: str, *gpu_uuids: str) -> Container:
-    return Container(
+def make_container(container_id: str, name: str, *gpu_uuids: str) -> ContainerSummary:
+    return ContainerSummary(
         id=container_id,
         name=name,
         job_id=1,
         attempt=1,
         token="",
-        pid=1,
         gpu_uuids=gpu_uuids,
         is_running=True,
-        was_started=True,
-        exit_code=None,
-        error="",
-        image_digest="sha256:1",
-        started_at=1.0,
-        finished_at=None,
     )
 
 

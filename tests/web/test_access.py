@@ -15,7 +15,7 @@ ANONYMOUS = {("GET", "/healthz"), ("GET", "/login"), ("POST", "/login")}
 
 def every_route(app: Flask) -> list[tuple[str, str]]:
     """Return method and path of every rule, with likely values in the path."""
-    values = {"job_id": 1, "file_path": "output/a", "name": "bob", "filename": "live.js"}
+    values = {"job_id": 1, "file_path": "output/a", "name": "bob", "filename": "live.js", "uuid": "GPU-0"}
     adapter = app.url_map.bind("localhost")
     return [
         (method, adapter.build(rule.endpoint, {name: values[name] for name in rule.arguments}, method))
