@@ -48,7 +48,10 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="spud-bench-") as folder:
-        settings = load_settings(None, {"SPUD_STORE_DIRECTORY": folder, "SPUD_ENGINE_PREFIX": PREFIX})
+        settings = load_settings(
+            None,
+            {"SPUD_STORE_DIRECTORY": folder, "SPUD_ENGINE_PREFIX": PREFIX, "SPUD_NETWORK_MODE": "bridge"},
+        )
         seconds = measure(settings, options.jobs)
     report(seconds, as_json=options.json)
 
@@ -113,6 +116,8 @@ def scheduler(settings: Settings) -> Iterator[None]:
         **os.environ,
         "SPUD_STORE_DIRECTORY": str(settings.store.directory),
         "SPUD_ENGINE_PREFIX": PREFIX,
+        "SPUD_SCHEDULER_CPUS": str(settings.scheduler.cpus),
+        "SPUD_NETWORK_MODE": settings.network.mode,
     }
     command = [sys.executable, "-m", "appliance.cli", "scheduler"]
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
@@ -142,7 +147,7 @@ def report(seconds: dict[str, list[float]], *, as_json: bool) -> None:
     print(f"create + start alone                  {medians['create_start']:5d} ms")
     print(f"end of one to start of the next, raw  {medians['raw']:5d} ms")
     print(f"end of one to start of the next, Spud {medians['spud']:5d} ms")
-    print(f"Spud takes more                       {more:5d} ms   (bar: at most 100)")
+    print(f"Spud takes more                       {more:5d} ms   (bar: at most 50)")
     print(f"medians of {len(seconds['spud'])}")
 
 
