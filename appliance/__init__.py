@@ -3,9 +3,11 @@
     config.py      settings, from one TOML file and SPUD_* variables
     errors.py      the errors a user can meet
     database.py    SQLite: connections, transactions, migrations
+    doorbell.py    wakes the scheduler when somebody has changed the store
+    failpoints.py  where tests let a process die
     backup.py      the store in one file; restore.py brings it back
     users/         who may do what; tokens
-    jobs/          what a job is, and all that is recorded of it
+    jobs/          what a job is, and all that is recorded of it (states change in lifecycle.py alone)
     datasets/      the data sets that jobs mount read-only
     gpus/          the cards: identity, readings; the only NVML client
     containers/    from a job to a container; the only Docker client

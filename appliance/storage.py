@@ -14,6 +14,7 @@ from appliance.errors import Unavailable
 from appliance.jobs.box_store import BoxStore
 from appliance.jobs.directory import JobDirectory
 from appliance.jobs.job import Attempt
+from appliance.jobs.lifecycle import Lifecycle
 from appliance.jobs.snapshot import SnapshotStore
 from appliance.jobs.store import JobStore
 from appliance.users.secrets import SecretStore
@@ -31,6 +32,7 @@ class Storage:
     doorbell: Doorbell
     database: Database
     jobs: JobStore
+    lifecycle: Lifecycle
     box: BoxStore
     users: UserStore
     snapshots: SnapshotStore
@@ -70,6 +72,7 @@ def open_storage(settings: Settings) -> Storage:
         doorbell,
         database,
         JobStore(database),
+        Lifecycle(database),
         BoxStore(database),
         UserStore(database),
         SnapshotStore(snapshots, settings.jobs),

@@ -58,13 +58,13 @@ def store(tmp_path: Path) -> Path:
     code = storage.snapshots.add(make_archive({"train.py": "print('ü')"})).sha256
     for _ in range(3):
         storage.jobs.add(make_spec(), ada, code, None)
-    over = storage.jobs.start(1, (), "boot")
-    under_way = storage.jobs.start(2, (), "boot")
+    over = storage.lifecycle.start(1, (), "boot")
+    under_way = storage.lifecycle.start(2, (), "boot")
     assert over is not None
     assert under_way is not None
     for attempt in (over, under_way):
         fill(storage, attempt)
-    storage.jobs.finish(over, OK, time.time())
+    storage.lifecycle.finish(over, OK, time.time())
     storage.database.close()
     return folder
 

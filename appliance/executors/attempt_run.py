@@ -37,6 +37,7 @@ class AttemptRun:
         self.job_id = job.id
         self._context = context
         self._jobs = context.storage.jobs
+        self._lifecycle = context.storage.lifecycle
         self._engine = context.engine
         self._job = job
         self._attempt = attempt
@@ -82,7 +83,7 @@ class AttemptRun:
     def _release(self, container: Container) -> list[str]:
         """Let others have GPUs and cores as soon as they are free; return what went wrong with the GPUs."""
         faults, quarantined = check_gpus(self._context, self._attempt, container)
-        self._jobs.release(self._attempt, quarantined)
+        self._lifecycle.release(self._attempt, quarantined)
         return faults
 
     def _flush(self) -> None:
@@ -98,7 +99,7 @@ class AttemptRun:
         decision = again(self._job.spec, attempts, verdict, time.time())
         if decision is None:
             verdict = final(self._job.spec, attempts, verdict)
-        self._jobs.finish(self._attempt, verdict, finished_at, decision)
+        self._lifecycle.finish(self._attempt, verdict, finished_at, decision)
         logger.info("Finished %s: %s (%s)", self.name, verdict.outcome, verdict.reason)
         reach("requeue.recorded" if decision else "finish.recorded")
         # The container stays for the reconciler to remove, since now is the next job's turn; but one whose

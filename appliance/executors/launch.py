@@ -187,7 +187,7 @@ class Launch:
             return container_removed()
         started_at = container.started_at or time.time()
         digest = self._attempt.image_digest or container.image_digest
-        self._storage.jobs.record_running(self._attempt, started_at, digest)
+        self._storage.lifecycle.record_running(self._attempt, started_at, digest)
         logger.info("Running %s", self.name)
         reach("running.recorded")
         return None

@@ -13,8 +13,8 @@ from appliance.errors import SpudError
 from appliance.executors.workspace import make_passage
 from appliance.jobs.directory import JobDirectory
 from appliance.jobs.job import Attempt, Job
+from appliance.jobs.lifecycle import Lifecycle
 from appliance.jobs.log import append_notice
-from appliance.jobs.store import JobStore
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Preparation:
     """
 
     key: str
-    jobs: JobStore
+    lifecycle: Lifecycle
     work: Callable[[Preparation], str]
     then: Callable[[Waiter, str], None]
     aborted: threading.Event = field(default_factory=threading.Event)
@@ -121,7 +121,7 @@ class Preparation:
             self._said, self._said_at = self._wanted, time.monotonic()
             jobs = [waiter.job.id for waiter in self._waiters.values()]
         try:
-            self.jobs.set_waiting_for(dict.fromkeys(jobs, self._said))
+            self.lifecycle.set_waiting_for(dict.fromkeys(jobs, self._said))
         except SpudError as error:
             logger.warning("Cannot record how %s goes: %s", self.key, error.message)
 

@@ -113,7 +113,7 @@ class Preparer:
             if preparation:
                 preparation.leave(attempt)
         by = self._storage.jobs.get(attempt.job_id).cancel_requested_by or "the scheduler"
-        self._storage.jobs.finish(attempt, cancelled_before_start(by), time.time())
+        self._storage.lifecycle.finish(attempt, cancelled_before_start(by), time.time())
 
     # The stages
 
@@ -139,7 +139,7 @@ class Preparer:
         )
 
     def _record(self, waiter: Waiter, image_id: str) -> None:
-        self._storage.jobs.record_image(waiter.attempt, image_id)
+        self._storage.lifecycle.record_image(waiter.attempt, image_id)
         logger.info("The image of job %d is ready: %s", waiter.job.id, image_id)
 
     # What is done, each on a thread of its own
@@ -226,7 +226,7 @@ class Preparer:
                 return  # what it leaves is being removed; the next tick begins anew
             is_new = preparation is None
             if preparation is None:
-                preparation = self._preparations[key] = Preparation(key, self._storage.jobs, work, then)
+                preparation = self._preparations[key] = Preparation(key, self._storage.lifecycle, work, then)
             self._of[waiter.attempt.id] = preparation
             preparation.join(waiter)
         if is_new:
@@ -272,7 +272,7 @@ class Preparer:
         attempts = [*earlier, replace(waiter.attempt, verdict=verdict)]
         now = time.time()
         decision = again(job.spec, attempts, verdict, now)
-        jobs.finish(
+        self._storage.lifecycle.finish(
             waiter.attempt, verdict if decision else final(job.spec, attempts, verdict), now, decision
         )
         logger.info("Finished job %d before it started: %s", job.id, verdict.message)

@@ -49,6 +49,7 @@ class Scheduler:
 
     def __init__(self, settings: Settings, storage: Storage) -> None:
         self._jobs = storage.jobs
+        self._lifecycle = storage.lifecycle
         self._doorbell = storage.doorbell
         self._boot_id = boot_id()
         engine = DockerEngine(settings.engine, settings.gpus, storage.box.store_id())
@@ -121,7 +122,7 @@ class Scheduler:
         for job in self._jobs.to_cancel():
             by = job.cancel_requested_by or ""
             if job.state is JobState.PENDING:
-                self._jobs.finish_pending(job.id, cancelled_before_start(by))
+                self._lifecycle.finish_pending(job.id, cancelled_before_start(by))
             elif job.state is not JobState.STOPPING:
                 self._stop(job, Reason.CANCELLED, f"cancelled by {by}")
 
@@ -131,12 +132,12 @@ class Scheduler:
                 self._stop(job, Reason.TIME_LIMIT, "stopped at its time limit")
 
     def _stop(self, job: Job, reason: Reason, text: str) -> None:
-        if self._jobs.stop(job.id, reason, text):
+        if self._lifecycle.stop(job.id, reason, text):
             self._executor.wake(job)
 
     def _retry(self) -> None:
         for job in self._jobs.to_retry():
-            self._jobs.retry(job)
+            self._lifecycle.retry(job)
 
     def _start_next(self, active: Active, box: Box) -> None:
         due = self._queue.next(active, box)
@@ -144,15 +145,17 @@ class Scheduler:
             self._start(placement, box)
         for request in due.without_image:
             text = "its image is made or fetched first"
-            if attempt := self._jobs.begin_image(request.job_id, self._boot_id, text):
+            if attempt := self._lifecycle.begin_image(request.job_id, self._boot_id, text):
                 self._preparer.prepare(self._jobs.get(request.job_id), attempt)
 
     def _start(self, placement: Placement, box: Box) -> None:
         request = placement.request
         if request.attempt_id is None:
-            attempt = self._jobs.start(request.job_id, placement.shares, self._boot_id, request.image_digest)
+            attempt = self._lifecycle.start(
+                request.job_id, placement.shares, self._boot_id, request.image_digest
+            )
         else:
-            attempt = self._jobs.place(request.attempt_id, placement.shares, self._boot_id)
+            attempt = self._lifecycle.place(request.attempt_id, placement.shares, self._boot_id)
         if attempt:
             reach("start.reserved")
             self._executor.watch(self._jobs.get(attempt.job_id), attempt, box.memory_bytes)

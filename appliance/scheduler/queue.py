@@ -39,6 +39,7 @@ class Queue:
 
     def __init__(self, storage: Storage, images: Images, depth: int) -> None:
         self._jobs = storage.jobs
+        self._lifecycle = storage.lifecycle
         self._store = storage.box
         self._images = images
         self._depth = depth
@@ -103,7 +104,7 @@ class Queue:
     def _explain(self, requests: Sequence[Request], decided: Plan) -> None:
         """Record why jobs wait, where that has changed."""
         started = {placement.request.job_id for placement in decided.placements}
-        self._jobs.set_waiting_for(
+        self._lifecycle.set_waiting_for(
             {
                 request.job_id: decided.waiting.get(request.job_id)
                 for request in requests

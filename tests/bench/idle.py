@@ -109,7 +109,7 @@ def measure_looks(settings: Settings, storage: Storage) -> float:
 def create(settings: Settings, storage: Storage, engine: DockerEngine, owner: User) -> str:
     """Open an attempt of a new job and create its container; return the container's name."""
     job: Job = storage.jobs.add(make_spec(image="base"), owner, None, None)
-    attempt: Attempt | None = storage.jobs.start(job.id, [], "boot", "sha256:1")
+    attempt: Attempt | None = storage.lifecycle.start(job.id, [], "boot", "sha256:1")
     assert attempt
     directory = storage.job_directory(attempt)
     prepare(directory, storage.snapshots, None, owner)

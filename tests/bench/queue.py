@@ -88,9 +88,9 @@ def take_all(storage: Storage, owner: User) -> None:
     for gpus in (2, 0):
         job = storage.jobs.add(make_spec(gpus=gpus, time="8h"), owner, None, None)
         shares = [Share(gpu.uuid) for gpu in BOX.gpus] if gpus else []
-        attempt = storage.jobs.start(job.id, shares, "boot", "sha256:1")
+        attempt = storage.lifecycle.start(job.id, shares, "boot", "sha256:1")
         assert attempt
-        storage.jobs.record_running(attempt, time.time(), "sha256:1")
+        storage.lifecycle.record_running(attempt, time.time(), "sha256:1")
 
 
 def add(storage: Storage, owners: list[User], count: int) -> None:

@@ -75,7 +75,7 @@ def test_waiting_is_told_when_its_reason_changes(box: WebBox, spud: Spud) -> Non
     def play(box: WebBox) -> None:
         job = box.storage.jobs.waiting()[0]
         for reason in ("the engine", "a GPU"):
-            box.storage.jobs.set_waiting_for({job.id: reason})
+            box.storage.lifecycle.set_waiting_for({job.id: reason})
             time.sleep(1.0)
             job = box.storage.jobs.get(job.id)
         end(box, Outcome.SUCCEEDED, 0)
@@ -175,7 +175,7 @@ def test_log_may_begin_at_its_tail(box: WebBox, spud: Spud, follow: tuple[str, .
 
 
 def test_log_of_a_job_that_waits_says_so(box: WebBox, spud: Spud) -> None:
-    box.storage.jobs.set_waiting_for({box.submit("ada").id: "a GPU"})
+    box.storage.lifecycle.set_waiting_for({box.submit("ada").id: "a GPU"})
     assert spud("logs", "1").stderr == "Job 1 waits: a GPU\n"
 
 

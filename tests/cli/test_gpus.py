@@ -50,7 +50,7 @@ def test_the_table_says_what_becomes_of_each_card(box: WebBox, spud: Spud) -> No
     )
     for name in ("one", "two"):
         job = box.submit("ada", gpu_memory="2G", name=name)
-        box.storage.jobs.start(job.id, [Share("GPU-1", 2 * GIB, 8 * GIB)], "boot")
+        box.storage.lifecycle.start(job.id, [Share("GPU-1", 2 * GIB, 8 * GIB)], "boot")
     quarantined(box, 3)
     lines = spud("gpus").stdout.splitlines()
     assert lines[1].endswith("free")

@@ -55,7 +55,7 @@ class PreparingBox:
         return self.storage.jobs.add(job_spec, self.ada, name, None, None, hashed)
 
     def begin(self, job: Job) -> Attempt:
-        attempt = self.storage.jobs.begin_image(job.id, "boot", "its image is being made")
+        attempt = self.storage.lifecycle.begin_image(job.id, "boot", "its image is being made")
         assert attempt
         self.preparer.prepare(self.storage.jobs.get(job.id), attempt)
         return attempt

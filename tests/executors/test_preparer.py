@@ -208,7 +208,7 @@ def test_a_cancelled_job_ends_at_once_and_the_work_with_the_last(
     assert index.asked.wait(60)
     for job, attempt, left in zip(jobs, attempts, (1, 0), strict=True):
         box.storage.jobs.request_cancel(job.id, box.ada)
-        box.storage.jobs.stop(job.id, "cancelled", "cancelled by ada")  # type: ignore[arg-type]
+        box.storage.lifecycle.stop(job.id, "cancelled", "cancelled by ada")  # type: ignore[arg-type]
         box.preparer.cancel(attempt)
         verdict = box.storage.jobs.get(job.id).verdict
         assert verdict
@@ -255,8 +255,8 @@ def waiting(box: PreparingBox, jobs: list[Job]) -> list[str | None]:
 
 def test_a_job_that_is_being_stopped_is_not_prepared(box: PreparingBox) -> None:
     job = box.submit(of_wheel("greeting"))
-    attempt = box.storage.jobs.begin_image(job.id, "boot", "its image is being made")
+    attempt = box.storage.lifecycle.begin_image(job.id, "boot", "its image is being made")
     assert attempt
-    box.storage.jobs.stop(job.id, "cancelled", "cancelled by ada")  # type: ignore[arg-type]
+    box.storage.lifecycle.stop(job.id, "cancelled", "cancelled by ada")  # type: ignore[arg-type]
     box.preparer.prepare(box.storage.jobs.get(job.id), attempt)
     assert box.storage.jobs.get(job.id).state is JobState.FINISHED

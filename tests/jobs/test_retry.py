@@ -39,7 +39,7 @@ def attempts_of(*reasons: Reason) -> list[Attempt]:
             boot_id="boot",
             created_at=0.0,
             placed_at=0.0,
-        released_at=None,
+            released_at=None,
             started_at=0.0,
             finished_at=0.0,
             image_digest=None,

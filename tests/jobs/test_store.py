@@ -53,8 +53,8 @@ def test_pending_jobs_come_by_priority_then_age(storage: Storage, ada: User) -> 
 
 def test_a_gpu_is_given_to_one_attempt_only(storage: Storage, ada: User) -> None:
     first, second = add(storage, ada, gpus=1), add(storage, ada, gpus=1)
-    assert storage.jobs.start(first.id, [Share("GPU-0")], "boot")
-    assert storage.jobs.start(second.id, [Share("GPU-0")], "boot") is None
+    assert storage.lifecycle.start(first.id, [Share("GPU-0")], "boot")
+    assert storage.lifecycle.start(second.id, [Share("GPU-0")], "boot") is None
     assert storage.jobs.get(second.id).state is JobState.PENDING
     assert storage.jobs.attempts(second.id) == ()
 
@@ -62,7 +62,7 @@ def test_a_gpu_is_given_to_one_attempt_only(storage: Storage, ada: User) -> None
 def test_a_job_starts_once_however_many_try(storage: Storage, ada: User) -> None:
     job, started = add(storage, ada), []
     threads = [
-        threading.Thread(target=lambda: started.append(storage.jobs.start(job.id, [], "boot")))
+        threading.Thread(target=lambda: started.append(storage.lifecycle.start(job.id, [], "boot")))
         for _ in range(8)
     ]
     for thread in threads:
@@ -74,26 +74,26 @@ def test_a_job_starts_once_however_many_try(storage: Storage, ada: User) -> None
 
 def test_finishing_frees_the_gpus(storage: Storage, ada: User) -> None:
     job = add(storage, ada, gpus=1)
-    attempt = storage.jobs.start(job.id, [Share("GPU-0")], "boot")
+    attempt = storage.lifecycle.start(job.id, [Share("GPU-0")], "boot")
     assert attempt
-    assert storage.jobs.finish(attempt, DONE, 1.0)
+    assert storage.lifecycle.finish(attempt, DONE, 1.0)
     assert storage.jobs.reservations() == ()
     assert storage.jobs.get(job.id).verdict == DONE
 
 
 def test_an_attempt_is_finished_once(storage: Storage, ada: User) -> None:
-    attempt = storage.jobs.start(add(storage, ada).id, [], "boot")
+    attempt = storage.lifecycle.start(add(storage, ada).id, [], "boot")
     assert attempt
-    assert storage.jobs.finish(attempt, DONE, 1.0)
-    assert not storage.jobs.finish(attempt, Verdict(Outcome.LOST, Reason.CONTAINER_REMOVED, "gone"), 2.0)
+    assert storage.lifecycle.finish(attempt, DONE, 1.0)
+    assert not storage.lifecycle.finish(attempt, Verdict(Outcome.LOST, Reason.CONTAINER_REMOVED, "gone"), 2.0)
     assert storage.jobs.get(attempt.job_id).verdict == DONE
 
 
 def test_no_change_leaves_the_table_of_transitions(storage: Storage, ada: User) -> None:
     job = add(storage, ada)
-    assert not storage.jobs.stop(job.id, Reason.CANCELLED, "too early")
-    storage.jobs.finish_pending(job.id, DONE)
-    assert storage.jobs.start(job.id, [], "boot") is None
+    assert not storage.lifecycle.stop(job.id, Reason.CANCELLED, "too early")
+    storage.lifecycle.finish_pending(job.id, DONE)
+    assert storage.lifecycle.start(job.id, [], "boot") is None
     assert JobState.FINISHED in TRANSITIONS[JobState.RUNNING]
 
 
@@ -101,14 +101,14 @@ def test_cancelling_is_asked_for_once_and_never_after_the_end(storage: Storage, 
     job = add(storage, ada)
     assert storage.jobs.request_cancel(job.id, ada)
     assert not storage.jobs.request_cancel(job.id, ada)
-    storage.jobs.finish_pending(job.id, DONE)
+    storage.lifecycle.finish_pending(job.id, DONE)
     assert not storage.jobs.request_cancel(job.id, ada)
 
 
 def test_lists_are_paged_and_filtered(storage: Storage, ada: User) -> None:
     bob = storage.users.add("bob", Role.USER)
     jobs = [add(storage, owner) for owner in (ada, bob, ada, bob)]
-    storage.jobs.finish_pending(jobs[0].id, DONE)
+    storage.lifecycle.finish_pending(jobs[0].id, DONE)
     assert [job.id for job in storage.jobs.list(owner_id=ada.id)] == [3, 1]
     assert [job.id for job in storage.jobs.list(states=[JobState.FINISHED])] == [1]
     assert [job.id for job in storage.jobs.list(before=3, limit=1)] == [2]
@@ -131,13 +131,13 @@ def test_the_version_changes_with_another_connection_only(storage: Storage, ada:
 
 def test_a_job_tried_again_is_pending_and_its_first_attempt_stays(storage: Storage, ada: User) -> None:
     job = add(storage, ada, gpus=1)
-    first = storage.jobs.start(job.id, [Share("GPU-0")], "boot")
+    first = storage.lifecycle.start(job.id, [Share("GPU-0")], "boot")
     assert first
     lost = Verdict(Outcome.LOST, Reason.BOX_RESTARTED, "the box restarted", ("boot",), 255, "do this")
-    assert storage.jobs.finish(first, lost, 1.0, Again(0.0, "tried again"))
+    assert storage.lifecycle.finish(first, lost, 1.0, Again(0.0, "tried again"))
     assert storage.jobs.get(job.id).state is JobState.PENDING
     assert storage.jobs.get(job.id).verdict is None
-    second = storage.jobs.start(job.id, [Share("GPU-0")], "boot")
+    second = storage.lifecycle.start(job.id, [Share("GPU-0")], "boot")
     assert second
     assert second.number == 2
     assert second.token != first.token
@@ -146,17 +146,17 @@ def test_a_job_tried_again_is_pending_and_its_first_attempt_stays(storage: Stora
 
 
 def test_a_job_that_was_told_to_stop_is_not_tried_again(storage: Storage, ada: User) -> None:
-    attempt = storage.jobs.start(add(storage, ada).id, [], "boot")
+    attempt = storage.lifecycle.start(add(storage, ada).id, [], "boot")
     assert attempt
-    storage.jobs.stop(attempt.job_id, Reason.CANCELLED, "cancelled")
-    assert storage.jobs.finish(attempt, DONE, 1.0, Again(0.0, "tried again"))
+    storage.lifecycle.stop(attempt.job_id, Reason.CANCELLED, "cancelled")
+    assert storage.lifecycle.finish(attempt, DONE, 1.0, Again(0.0, "tried again"))
     assert storage.jobs.get(attempt.job_id).state is JobState.FINISHED
 
 
 def test_a_job_to_be_tried_later_is_not_in_the_queue_yet(storage: Storage, ada: User) -> None:
-    attempt = storage.jobs.start(add(storage, ada).id, [], "boot")
+    attempt = storage.lifecycle.start(add(storage, ada).id, [], "boot")
     assert attempt
-    storage.jobs.finish(attempt, DONE, 1.0, Again(time.time() + 1000, "tried again later"))
+    storage.lifecycle.finish(attempt, DONE, 1.0, Again(time.time() + 1000, "tried again later"))
     assert storage.jobs.get(attempt.job_id).state is JobState.PENDING
     assert storage.jobs.queue(gpus=False, limit=10) == ()
 
@@ -164,10 +164,10 @@ def test_a_job_to_be_tried_later_is_not_in_the_queue_yet(storage: Storage, ada: 
 def test_a_finished_job_runs_again_when_asked(storage: Storage, ada: User) -> None:
     job = add(storage, ada)
     assert not storage.jobs.request_retry(job.id, ada)
-    storage.jobs.finish_pending(job.id, DONE)
+    storage.lifecycle.finish_pending(job.id, DONE)
     assert storage.jobs.request_retry(job.id, ada)
     (wanted,) = storage.jobs.to_retry()
-    assert storage.jobs.retry(wanted)
+    assert storage.lifecycle.retry(wanted)
     assert storage.jobs.get(job.id).state is JobState.PENDING
     assert storage.jobs.to_retry() == ()
     assert storage.jobs.events(job.id)[-1].text == "asked to run again by ada"
@@ -184,7 +184,7 @@ def test_shares_of_a_gpu_fit_or_are_refused(storage: Storage, ada: User) -> None
     def start(memory: int | None) -> bool:
         job = add(storage, ada, gpus=1)
         share = Share("GPU-0", memory, 10 if memory else None)
-        return storage.jobs.start(job.id, [share], "boot") is not None
+        return storage.lifecycle.start(job.id, [share], "boot") is not None
 
     assert [start(6), start(5), start(4), start(1)] == [True, False, True, False]
     assert not start(None)
@@ -193,29 +193,29 @@ def test_shares_of_a_gpu_fit_or_are_refused(storage: Storage, ada: User) -> None
 
 def test_a_whole_card_is_not_shared(storage: Storage, ada: User) -> None:
     whole, part = add(storage, ada, gpus=1), add(storage, ada, gpus=1)
-    assert storage.jobs.start(whole.id, [Share("GPU-0")], "boot")
-    assert storage.jobs.start(part.id, [Share("GPU-0", 1, 10)], "boot") is None
+    assert storage.lifecycle.start(whole.id, [Share("GPU-0")], "boot")
+    assert storage.lifecycle.start(part.id, [Share("GPU-0", 1, 10)], "boot") is None
 
 
 def test_an_attempt_waits_for_its_place_while_its_image_is_made(storage: Storage, ada: User) -> None:
     job = add(storage, ada, gpus=1)
-    attempt = storage.jobs.begin_image(job.id, "boot", "its image is made")
+    attempt = storage.lifecycle.begin_image(job.id, "boot", "its image is made")
     assert attempt
     assert storage.jobs.queue(gpus=True, limit=10) == ()
-    storage.jobs.record_image(attempt, "sha256:2")
+    storage.lifecycle.record_image(attempt, "sha256:2")
     (request,) = storage.jobs.queue(gpus=True, limit=10)
     assert request.attempt_id == attempt.id
-    placed = storage.jobs.place(attempt.id, [Share("GPU-0")], "boot")
+    placed = storage.lifecycle.place(attempt.id, [Share("GPU-0")], "boot")
     assert placed
     assert (placed.gpu_uuids, placed.image_digest) == (("GPU-0",), "sha256:2")
-    assert storage.jobs.place(attempt.id, [Share("GPU-1")], "boot") is None
+    assert storage.lifecycle.place(attempt.id, [Share("GPU-1")], "boot") is None
 
 
 def test_a_gpu_that_is_freed_into_quarantine_stays_there(storage: Storage, ada: User) -> None:
-    attempt = storage.jobs.start(add(storage, ada, gpus=1).id, [Share("GPU-0")], "boot")
+    attempt = storage.lifecycle.start(add(storage, ada, gpus=1).id, [Share("GPU-0")], "boot")
     assert attempt
     entry = Quarantine("GPU-0", "occupied", "a process is left", "boot", 1.0)
-    storage.jobs.release(attempt, [entry])
+    storage.lifecycle.release(attempt, [entry])
     assert storage.jobs.reservations() == ()
     assert storage.jobs.get(attempt.job_id).state is JobState.STARTING
     assert storage.box.quarantines() == (entry,)

@@ -7,6 +7,7 @@ import pytest
 
 from appliance.database import Database
 from appliance.jobs.job import Share
+from appliance.jobs.lifecycle import Lifecycle
 from appliance.jobs.spec import parse_spec
 from appliance.jobs.store import JobStore
 from appliance.users.store import UserStore
@@ -30,7 +31,7 @@ def hold_a_gpu(path: Path) -> None:
     owner = UserStore(database).add("ada", Role.USER)
     store = JobStore(database)
     job = store.add(parse_spec({"command": ["true"]}), owner, snapshot=None, git_commit=None)
-    store.start(job.id, [Share("GPU-a")], boot_id="boot")
+    Lifecycle(database).start(job.id, [Share("GPU-a")], boot_id="boot")
 
 
 def test_every_metric_is_documented_with_its_labels(exporter: Exporter, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 from appliance.database import Database
 from appliance.errors import Unavailable
 from appliance.jobs.job import Share
+from appliance.jobs.lifecycle import Lifecycle
 from appliance.jobs.spec import parse_spec
 from appliance.jobs.store import JobStore
 from appliance.metrics.job_collector import JobCollector
@@ -34,8 +35,8 @@ def test_jobs_are_counted_by_state(tmp_path: Path) -> None:
 
 
 def test_the_job_that_holds_a_gpu_is_told(tmp_path: Path) -> None:
-    store = submit(tmp_path / "spud.db", count=1)
-    store.start(1, [Share("GPU-a")], boot_id="boot")
+    submit(tmp_path / "spud.db", count=1)
+    Lifecycle(Database(tmp_path / "spud.db")).start(1, [Share("GPU-a")], boot_id="boot")
     assert Samples(JobCollector(tmp_path / "spud.db")).value("spud_gpu_job", uuid="GPU-a", job_id="1") == 1
 
 

@@ -69,10 +69,10 @@ class Box:
         jobs = self.storage.jobs
         snapshot = self.keep(code, days_ago) if code else None
         job = jobs.add(make_spec(image=image) if image else make_spec(), self.ada, snapshot, None)
-        attempt = jobs.start(job.id, (), "boot", "sha256:1")
+        attempt = self.storage.lifecycle.start(job.id, (), "boot", "sha256:1")
         assert attempt is not None
         self.fill(attempt)
-        jobs.finish(attempt, OK, time.time() - days_ago * DAY)
+        self.storage.lifecycle.finish(attempt, OK, time.time() - days_ago * DAY)
         return jobs.get(job.id)
 
     def keep(self, code: str, days_ago: float) -> str:
@@ -222,7 +222,7 @@ def test_a_retry_between_plan_and_removal_wins(box: Box) -> None:
 
 def test_jobs_under_way_lose_nothing(box: Box) -> None:
     job = box.storage.jobs.add(make_spec(), box.ada, None, None)
-    attempt = box.storage.jobs.start(job.id, (), "boot")
+    attempt = box.storage.lifecycle.start(job.id, (), "boot")
     assert attempt is not None
     box.fill(attempt)
     assert box.prune(days=0, results=True).items == ()
@@ -232,11 +232,11 @@ def test_the_second_attempt_of_a_pruned_job_has_its_own_marks(box: Box) -> None:
     job = box.job(days_ago=8)
     box.prune()
     box.storage.jobs.request_retry(job.id, box.ada)
-    box.storage.jobs.retry(box.storage.jobs.get(job.id))
-    attempt = box.storage.jobs.start(job.id, (), "boot")
+    box.storage.lifecycle.retry(box.storage.jobs.get(job.id))
+    attempt = box.storage.lifecycle.start(job.id, (), "boot")
     assert attempt is not None
     box.fill(attempt)
-    box.storage.jobs.finish(attempt, OK, time.time())
+    box.storage.lifecycle.finish(attempt, OK, time.time())
     first, second = box.storage.jobs.attempts(job.id)
     assert (bool(first.workspace_removed_at), bool(second.workspace_removed_at)) == (True, False)
 
@@ -295,7 +295,7 @@ def test_a_layer_that_a_job_runs_in_stays(box: Box) -> None:
     box.job(days_ago=31)
     box.engine.add("spud/layer:1", "sha256:1", "spud.layer")
     waiting = box.storage.jobs.add(make_spec(), box.ada, None, None)
-    box.storage.jobs.start(waiting.id, (), "boot", "sha256:1")
+    box.storage.lifecycle.start(waiting.id, (), "boot", "sha256:1")
     assert Category.IMAGE not in {item.category for item in box.prune().items}
 
 
@@ -306,7 +306,7 @@ def test_a_job_that_comes_while_a_layer_retires_keeps_it(box: Box) -> None:
     def a_job_starts(_seconds: float) -> None:
         assert images.retiring == {"sha256:1"}
         waiting = box.storage.jobs.add(make_spec(), box.ada, None, None)
-        box.storage.jobs.start(waiting.id, (), "boot", "sha256:1")
+        box.storage.lifecycle.start(waiting.id, (), "boot", "sha256:1")
 
     images = IdleImages(box.storage, box.settings, lambda: box.engine, a_job_starts)
     (idle,) = images.idle(Limits.of(box.settings.retention), time.time())

@@ -18,7 +18,7 @@ def submit_and_begin(box: RunningBox, boot: str, *options: str) -> int:
     """Submit a job and open its attempt, as a scheduler of that boot did before it died."""
     box.start("web")
     job_id = box.submit(*options, box.script("print('ran')"))
-    assert box.storage.jobs.start(job_id, (), boot)
+    assert box.storage.lifecycle.start(job_id, (), boot)
     return job_id
 
 
@@ -65,7 +65,7 @@ def test_what_this_boot_was_starting_goes_on_as_the_same_attempt(own_box: Runnin
 def test_what_only_waited_for_its_image_has_lost_nothing(own_box: RunningBox) -> None:
     own_box.start("web")
     job_id = own_box.submit("--no-requeue", own_box.script("print('ran')"))
-    assert own_box.storage.jobs.begin_image(job_id, EARLIER_BOOT, "its image is being made")
+    assert own_box.storage.lifecycle.begin_image(job_id, EARLIER_BOOT, "its image is being made")
     own_box.start("scheduler")
     assert own_box.wait(job_id)["outcome"] == "succeeded"
     assert reasons(own_box, job_id) == ["ok"]

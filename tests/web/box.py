@@ -60,12 +60,14 @@ class WebBox:
         return self.storage.jobs.add(make_spec(**spec), self.storage.users.get(owner), None, None)
 
     def start(self, job: Job, *gpu_uuids: str) -> Attempt:
-        attempt = self.storage.jobs.start(job.id, [Share(uuid) for uuid in gpu_uuids], "boot", "sha256:1")
+        attempt = self.storage.lifecycle.start(
+            job.id, [Share(uuid) for uuid in gpu_uuids], "boot", "sha256:1"
+        )
         assert attempt is not None
         directory = self.storage.job_directory(attempt)
         directory.output.mkdir(parents=True)
         directory.workspace.mkdir()
-        self.storage.jobs.record_running(attempt, time.time(), "sha256:8f2b1c")
+        self.storage.lifecycle.record_running(attempt, time.time(), "sha256:8f2b1c")
         return attempt
 
     def write(self, attempt: Attempt, text: str) -> None:
@@ -79,10 +81,10 @@ class WebBox:
 
     def fail_to_be_retried(self, attempt: Attempt) -> None:
         """End the attempt as failed; the job waits for its next one."""
-        self.storage.jobs.finish(attempt, FAILED, time.time(), Again(0, "Tried again."))
+        self.storage.lifecycle.finish(attempt, FAILED, time.time(), Again(0, "Tried again."))
 
     def finish(self, attempt: Attempt, verdict: Verdict | None = None) -> None:
-        self.storage.jobs.finish(attempt, verdict or SUCCEEDED, time.time())
+        self.storage.lifecycle.finish(attempt, verdict or SUCCEEDED, time.time())
 
 
 IMAGE = Image("spud/tensorflow:latest", "sha256:8f2b1c", 1_400_000_000)

@@ -43,7 +43,7 @@ def test_a_job_without_a_reason_of_its_own_has_that_of_its_lane(
 ) -> None:
     box.see(make_gpu(0))
     jobs = [box.submit("bob", gpus=1), box.submit("bob", gpus=1), box.submit("bob")]
-    box.storage.jobs.set_waiting_for({jobs[0].id: "a GPU"})
+    box.storage.lifecycle.set_waiting_for({jobs[0].id: "a GPU"})
     box.storage.box.set_lanes({"gpus": "job 1, which is ahead"})
     listed = {job["id"]: job["waiting_for"] for job in get(client, bob, "/jobs")["jobs"]}
     assert listed == {1: "a GPU", 2: "job 1, which is ahead", 3: None}

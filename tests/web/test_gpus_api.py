@@ -71,7 +71,7 @@ def test_jobs_that_share_a_card_are_all_named_to_those_who_may_know(
     box.see(make_gpu(0))
     for owner in ("ada", "bob"):
         job = box.submit(owner, gpu_memory="2G")
-        box.storage.jobs.start(job.id, [Share("GPU-0", 2 * GIB, 8 * GIB)], "boot")
+        box.storage.lifecycle.start(job.id, [Share("GPU-0", 2 * GIB, 8 * GIB)], "boot")
     (card,) = gpus(client, ada)["gpus"]
     assert [(job["id"], job["memory_bytes"]) for job in card["jobs"]] == [(1, 2 * GIB), (2, 2 * GIB)]
     (card,) = gpus(client, bob)["gpus"]

@@ -53,7 +53,7 @@ def test_a_job_is_followed_from_the_queue_to_its_end(served: WebBox, bob: str) -
     job = served.submit("bob")
     stream = events(connect(served, bob, "/jobs/1/logs/stream"))
     assert next(stream)[1]["state"] == "pending"
-    served.storage.jobs.set_waiting_for({job.id: "1 core"})
+    served.storage.lifecycle.set_waiting_for({job.id: "1 core"})
     assert next(stream)[1]["waiting_for"] == "1 core"
     attempt = served.start(job)
     served.write(attempt, "Step 200\nStep 400\n")

@@ -50,7 +50,7 @@ def test_the_overview_shows_cards_and_jobs(box: WebBox, browser: FlaskClient) ->
     box.see(make_gpu(0))
     box.start(box.submit("ada", name="rnn", gpus=1), "GPU-0")
     waiting = box.submit("ada", name="sweep", gpus=4)
-    box.storage.jobs.set_waiting_for({waiting.id: "4 GPUs, of which 0 are free"})
+    box.storage.lifecycle.set_waiting_for({waiting.id: "4 GPUs, of which 0 are free"})
     page = text(browser, "/")
     assert "simulated GeForce GTX 1070 Ti" in page
     assert "waits for 4 GPUs, of which 0 are free" in page

@@ -192,7 +192,7 @@ def test_no_page_is_wider_than_the_screen(page: Page, served: WebBox, width: int
     served.see(make_gpu(0), make_gpu(1))
     attempt = served.start(served.submit("ada", name="a" * 60, command=["x", "y" * 300], gpus=1), "GPU-0")
     served.write(attempt, "z" * 500 + "\n")
-    served.storage.jobs.set_waiting_for({served.submit("ada", gpus=2).id: "2 GPUs, of which 1 is free"})
+    served.storage.lifecycle.set_waiting_for({served.submit("ada", gpus=2).id: "2 GPUs, of which 1 is free"})
     page.set_viewport_size({"width": width, "height": 800})
     for path in ("/", "/jobs", "/jobs/1", "/jobs/1/cancel", "/submit", "/users", "/nothing"):
         page.goto(served.url + path)
