@@ -70,6 +70,7 @@ def make_attempt(job_id: int = 1, number: int = 1, **values: object) -> Attempt:
         "boot_id": "boot",
         "created_at": 0.0,
         "placed_at": 0.0,
+        "start_asked_at": None,
         "released_at": None,
         "started_at": None,
         "finished_at": None,

@@ -13,11 +13,18 @@ import time
 import zlib
 
 from appliance.containers.arguments import container_arguments, container_name
-from appliance.containers.engine import Container, ImageMissing, LaunchRefused, NameTaken, Orphaned
+from appliance.containers.engine import (
+    Container,
+    EngineUnavailable,
+    ImageMissing,
+    LaunchRefused,
+    NameTaken,
+    Orphaned,
+)
 from appliance.datasets.library import DatasetLibrary
 from appliance.errors import AccessDenied, NotFound
 from appliance.executors.context import Context
-from appliance.executors.patience import Patience
+from appliance.executors.patience import RETRY_S, Patience
 from appliance.executors.workspace import prepare
 from appliance.failpoints import reach
 from appliance.jobs.box_store import RESTORED_AT
@@ -107,16 +114,43 @@ class Launch:
         )
 
     def _start(self) -> None:
-        try:
-            self._patiently(lambda: self._engine.start(self.name))
-        except (LaunchRefused, Orphaned) as error:
-            container = self._patiently(lambda: self._engine.inspect(self.name))
-            if container and container.was_started:
-                return
-            if container and isinstance(error, Orphaned):
-                self._patiently(lambda: self._engine.kill_orphan(container))
-            raise
+        """Start the container, once: an engine that died over it may have run it and not know.
+
+        Raises Orphaned, when nothing of it runs any more, and LaunchRefused.
+        """
+        is_asked = self._attempt.start_asked_at is not None
+        asked_at = self._storage.lifecycle.record_start_asked(self._attempt)
+        while not (is_asked and self._is_started(asked_at)):
+            is_asked = True
+            try:
+                self._engine.start(self.name)
+                break
+            except EngineUnavailable as error:
+                logger.warning("%s waits: %s", self.name, error.message)
+                time.sleep(RETRY_S)
+            except (LaunchRefused, Orphaned) as error:
+                self._settle_refusal(error)
+                break
         reach("start.done")
+
+    def _is_started(self, asked_at: float) -> bool:
+        """Return whether the container was started, or is gone; raise Orphaned when nobody can know."""
+        container = self._patiently(lambda: self._engine.inspect(self.name))
+        if container is None or container.was_started:
+            return True
+        if (self._patiently(self._engine.started_at) or 0) > asked_at:
+            self._patiently(lambda: self._engine.kill_orphan(container))
+            raise Orphaned(f"The engine died while it started {self.name}.")
+        return False
+
+    def _settle_refusal(self, error: LaunchRefused | Orphaned) -> None:
+        """Return when the container was started all the same; raise the error when it was not."""
+        container = self._patiently(lambda: self._engine.inspect(self.name))
+        if container and container.was_started:
+            return
+        if container and isinstance(error, Orphaned):
+            self._patiently(lambda: self._engine.kill_orphan(container))
+        raise error
 
     def _create(self) -> None:
         owner = self._storage.users.get(self._job.owner)

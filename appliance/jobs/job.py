@@ -96,7 +96,8 @@ class Attempt:
     """One launch of a job; `boot_id` is the box's boot in which it got its place.
 
     `token` is random and marks the attempt's own container. `placed_at` is None while its image is made:
-    until then it holds no GPU and has no container. From `released_at` on, others may have its place.
+    until then it holds no GPU and has no container. `start_asked_at` is when the engine was first asked to
+    start the container. From `released_at` on, others may have its place.
     """
 
     id: int
@@ -107,6 +108,7 @@ class Attempt:
     boot_id: str
     created_at: float
     placed_at: float | None
+    start_asked_at: float | None
     released_at: float | None
     started_at: float | None
     finished_at: float | None

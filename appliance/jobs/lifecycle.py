@@ -92,6 +92,18 @@ class Lifecycle:
         row = self._database.row("SELECT * FROM attempt WHERE id = ?", (attempt_id,))
         return attempt_of(row) if row else None
 
+    def record_start_asked(self, attempt: Attempt) -> float:
+        """Record that the engine is about to be asked to start the container; return when it first was."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE attempt SET start_asked_at = COALESCE(start_asked_at, ?) WHERE id = ?",
+                (time.time(), attempt.id),
+            )
+            row = connection.execute(
+                "SELECT start_asked_at FROM attempt WHERE id = ?", (attempt.id,)
+            ).fetchone()
+        return float(row[0])
+
     def record_running(self, attempt: Attempt, started_at: float, image_digest: str) -> bool:
         """Record that the container runs; False when the job is being stopped already."""
         with self._database.transaction() as connection:

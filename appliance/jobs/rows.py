@@ -66,6 +66,7 @@ def attempt_of(row: Row) -> Attempt:
         boot_id=row["boot_id"],
         created_at=row["created_at"],
         placed_at=row["placed_at"],
+        start_asked_at=row["start_asked_at"],
         released_at=row["released_at"],
         started_at=row["started_at"],
         finished_at=row["finished_at"],

@@ -7,9 +7,11 @@ ALTER TABLE job ADD COLUMN retry_requested_by TEXT;
 ALTER TABLE job ADD COLUMN not_before REAL NOT NULL DEFAULT 0;
 
 -- `token` tells an attempt's own container from one that bears its name; `placed_at` is when it got its
--- place on the box, since an image may have to be made before, `released_at` when others could have the place.
+-- place on the box, since an image may have to be made before, `start_asked_at` when the engine was first
+-- asked to start its container, `released_at` when others could have the place.
 ALTER TABLE attempt ADD COLUMN token TEXT NOT NULL DEFAULT '';
 ALTER TABLE attempt ADD COLUMN placed_at REAL;
+ALTER TABLE attempt ADD COLUMN start_asked_at REAL;
 ALTER TABLE attempt ADD COLUMN released_at REAL;
 ALTER TABLE attempt ADD COLUMN image_digest TEXT;
 ALTER TABLE attempt ADD COLUMN message TEXT;

@@ -39,6 +39,7 @@ def attempts_of(*reasons: Reason) -> list[Attempt]:
             boot_id="boot",
             created_at=0.0,
             placed_at=0.0,
+            start_asked_at=None,
             released_at=None,
             started_at=0.0,
             finished_at=0.0,
