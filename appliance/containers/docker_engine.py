@@ -277,11 +277,21 @@ def _answering(socket: str) -> Iterator[None]:
     try:
         yield
     except (requests.RequestException, Unavailable) as error:
-        raise EngineUnavailable(f"The Docker engine at {socket} does not answer.") from error
+        raise EngineUnavailable(
+            f"The Docker engine at {socket} does not answer.", was_asked=not _is_not_there(error)
+        ) from error
     except APIError as error:
         raise EngineUnavailable(f"The Docker engine failed: {_explanation(error)}") from error
     except DockerException as error:
         raise EngineUnavailable(f"The Docker engine at {socket} does not answer: {error}.") from error
+
+
+def _is_not_there(error: BaseException) -> bool:
+    """Return whether nobody listened at the socket, by the causes that the libraries wrap."""
+    if isinstance(error, Unavailable | FileNotFoundError | ConnectionRefusedError):
+        return True
+    causes = [error.__cause__, error.__context__, *error.args]
+    return any(isinstance(cause, BaseException) and _is_not_there(cause) for cause in causes)
 
 
 @contextmanager

@@ -13,7 +13,14 @@ from appliance.jobs.log import LogRecord
 
 
 class EngineUnavailable(Unavailable):
-    """The engine does not answer; what runs, runs on."""
+    """The engine does not answer; what runs, runs on.
+
+    `was_asked` is False when it is certain that the question did not reach it.
+    """
+
+    def __init__(self, message: str, *, was_asked: bool = True) -> None:
+        super().__init__(message)
+        self.was_asked = was_asked
 
 
 class NameTaken(Conflict):

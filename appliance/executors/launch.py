@@ -118,16 +118,17 @@ class Launch:
 
         Raises Orphaned, when nothing of it runs any more, and LaunchRefused.
         """
-        is_asked = self._attempt.start_asked_at is not None
-        asked_at = self._storage.lifecycle.record_start_asked(self._attempt)
-        while not (is_asked and self._is_started(asked_at)):
-            is_asked = True
+        asked_at = self._attempt.start_asked_at
+        while asked_at is None or not self._is_started(asked_at):
+            asked_at = asked_at or self._storage.lifecycle.record_start_asked(self._attempt)
             try:
                 self._engine.start(self.name)
                 break
             except EngineUnavailable as error:
                 logger.warning("%s waits: %s", self.name, error.message)
                 time.sleep(RETRY_S)
+                if not error.was_asked:
+                    asked_at = None
             except (LaunchRefused, Orphaned) as error:
                 self._settle_refusal(error)
                 break

@@ -93,16 +93,11 @@ class Lifecycle:
         return attempt_of(row) if row else None
 
     def record_start_asked(self, attempt: Attempt) -> float:
-        """Record that the engine is about to be asked to start the container; return when it first was."""
+        """Record that the engine is now asked to start the container, for the first time; return when."""
+        now = time.time()
         with self._database.transaction() as connection:
-            connection.execute(
-                "UPDATE attempt SET start_asked_at = COALESCE(start_asked_at, ?) WHERE id = ?",
-                (time.time(), attempt.id),
-            )
-            row = connection.execute(
-                "SELECT start_asked_at FROM attempt WHERE id = ?", (attempt.id,)
-            ).fetchone()
-        return float(row[0])
+            connection.execute("UPDATE attempt SET start_asked_at = ? WHERE id = ?", (now, attempt.id))
+        return now
 
     def record_running(self, attempt: Attempt, started_at: float, image_digest: str) -> bool:
         """Record that the container runs; False when the job is being stopped already."""
