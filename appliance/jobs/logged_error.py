@@ -53,6 +53,9 @@ _OF_MESSAGES = (
 _OWN_CODE = 'File "/workspace/'
 _MOST_MESSAGE_LINES = 60
 _LONGEST_LINE = 500
+_MOST_OF_LINE = 2000
+"""Of each end of a line: patterns would take minutes for a longer one, and all threads wait for them."""
+_MOST_OF_MESSAGE = 16_000
 _MOST_AFTERWARDS = 5
 
 
@@ -88,8 +91,12 @@ class LoggedError:
 
 
 def plain(lines: Sequence[str]) -> list[str]:
-    """Return the lines without colours, and of progress bars what was seen last."""
-    return [_ANSI.sub("", line.rstrip("\r\n").rpartition("\r")[2]).rstrip() for line in lines]
+    """Return the lines without colours, of progress bars what was seen last, and of long ones both ends."""
+    seen = (_ANSI.sub("", line.rstrip("\r\n").rpartition("\r")[2]).rstrip() for line in lines)
+    return [
+        line if len(line) <= 2 * _MOST_OF_LINE else f"{line[:_MOST_OF_LINE]} … {line[-_MOST_OF_LINE:]}"
+        for line in seen
+    ]
 
 
 def last_error(lines: Sequence[str]) -> LoggedError | None:
@@ -156,7 +163,7 @@ def _read(
     end = index + 1
     while end < min(len(lines), index + _MOST_MESSAGE_LINES) and not _is_next(lines[end]):
         end += 1
-    message = "\n".join([text, *lines[index + 1 : end]]).strip()
+    message = "\n".join([text, *lines[index + 1 : end]]).strip()[:_MOST_OF_MESSAGE]
     if not text.strip() or text.strip().endswith("error:"):
         text = next((line.strip() for line in lines[index + 1 : end] if line.strip()), text)
     causes = (cause, *cause.causes) if cause else ()

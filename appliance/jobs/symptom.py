@@ -57,7 +57,7 @@ _MESSAGES: tuple[tuple[Reason, re.Pattern[str]], ...] = (
         Reason.SHARED_MEMORY_EXHAUSTED,
         re.compile(
             r"is killed by signal: Bus error|unable to allocate shared memory"
-            rf"|(?=.*(?:{_SHM}))(?:.*(?:{_NO_SPACE}))|Error while creating shared memory segment",
+            rf"|\A(?=.*(?:{_SHM}))(?:.*(?:{_NO_SPACE}))|Error while creating shared memory segment",
             re.DOTALL,
         ),
     ),
@@ -78,7 +78,7 @@ _MESSAGES: tuple[tuple[Reason, re.Pattern[str]], ...] = (
             r"|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED|CUFFT_ALLOC_FAILED"
             r"|(?:cuMemAlloc|cudaMalloc)\w* failed: out of memory"
             r"|OOM when allocating tensor.{0,400}?(?:device:GPU:\d|by allocator GPU_)"
-            r"|Dst tensor is not initialized|NCCL .*Cuda failure '?out of memory",
+            r"|Dst tensor is not initialized|NCCL .{0,400}?Cuda failure '?out of memory",
             re.DOTALL,
         ),
     ),

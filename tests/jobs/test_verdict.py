@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -357,3 +358,14 @@ def test_every_reason_is_documented_with_proof_retry_and_advice(reason: Reason) 
 
 def test_no_reason_is_documented_that_there_is_not() -> None:
     assert set(documented()) == set(Reason)
+
+
+@pytest.mark.parametrize("piece", ["x", "/dev/shm ", "NCCL ", "error: ", "what(): ", "shared memory "])
+def test_no_log_takes_long_to_judge(piece: str) -> None:
+    # All threads wait for a pattern, so that a job's log could keep the scheduler from its work.
+    text = piece * (64 * 1024 // len(piece))
+    traceback = ["Traceback (most recent call last):", '  File "/workspace/a.py", line 1, in <module>']
+    began = time.process_time()
+    judge(Ending(exit_code=1, tail=[*traceback, f"RuntimeError: {text}"]))
+    judge(Ending(exit_code=1, tail=[text]))
+    assert time.process_time() - began < 2
