@@ -61,6 +61,8 @@ class AttemptRun:
 
     def run(self) -> None:
         """Launch or adopt the container, follow it to its end and record the verdict."""
+        if self._is_over():
+            return
         verdict = self._launch.run()
         if verdict:
             self._finish(verdict, time.time())
@@ -79,6 +81,11 @@ class AttemptRun:
             self._context, job, self._attempt, container, memory, faults, engine_started_at
         )
         self._finish(verdict, (container.finished_at if container else None) or time.time())
+
+    def _is_over(self) -> bool:
+        """Return whether another thread has ended the attempt since the tick looked that began this one."""
+        attempts = self._jobs.attempts(self._job.id)
+        return any(one.id == self._attempt.id and one.finished_at is not None for one in attempts)
 
     def _release(self, container: Container) -> list[str]:
         """Let others have GPUs and cores as soon as they are free; return what went wrong with the GPUs."""

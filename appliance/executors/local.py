@@ -32,7 +32,11 @@ class LocalExecutor:
         run = AttemptRun(self._context, job, attempt, memory_bytes)
         self._runs = {key: other for key, other in self._runs.items() if other.is_alive()}
         self._runs[attempt.id] = run
-        threading.Thread(target=self._follow, args=(run,), name=run.name, daemon=True).start()
+        try:
+            threading.Thread(target=self._follow, args=(run,), name=run.name, daemon=True).start()
+        except RuntimeError:  # the system gives no thread; the next tick asks again
+            run.end()
+            raise
 
     def wake(self, job: Job) -> None:
         """Let the threads of the job's attempts look at once whether it shall stop."""

@@ -100,12 +100,15 @@ class Lifecycle:
         return now
 
     def record_running(self, attempt: Attempt, started_at: float, image_digest: str) -> bool:
-        """Record that the container runs; False when the job is being stopped already."""
+        """Record that the container runs; False when the job is being stopped, or the attempt is over."""
         with self._database.transaction() as connection:
-            connection.execute(
-                "UPDATE attempt SET started_at = COALESCE(started_at, ?), image_digest = ? WHERE id = ?",
+            is_open = connection.execute(
+                "UPDATE attempt SET started_at = COALESCE(started_at, ?), image_digest = ?"
+                " WHERE id = ? AND finished_at IS NULL",
                 (started_at, image_digest, attempt.id),
-            )
+            ).rowcount
+            if not is_open:
+                return False
             connection.execute(
                 "UPDATE job SET started_at = COALESCE(started_at, ?), image_digest = ? WHERE id = ?",
                 (started_at, image_digest, attempt.job_id),
