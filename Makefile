@@ -7,6 +7,8 @@ MAKEFLAGS += --no-print-directory
 STEPS ?= 2000
 GPUS ?= 0
 BASE_IMAGE ?=
+ROUNDS ?= 300
+SEED ?=
 
 # The demo's own small environment: root's, so it lies outside of the user's checkout.
 CONTROLLER := /opt/spud/controller
@@ -74,9 +76,21 @@ bench: root test-packages venv ## measure what docs/performance.md states; needs
 .PHONY: bench-all
 bench-all: images
 	@$(PYTHON) -m tests.bench.commands
+	@$(PYTHON) -m tests.bench.queue
+	@$(PYTHON) -m tests.bench.idle
+	@$(PYTHON) -m tests.bench.logs
 	@$(PYTHON) -m tests.bench.launch
+	@$(PYTHON) -m tests.bench.rate
 	@docker run --rm --network none --volume $(CURDIR):/spud:ro --volume /usr/share/datasets/fashion-mnist:/data:ro \
 		spud/tensorflow python3 /spud/tests/bench/rnn.py --data /data
+
+.PHONY: soak
+soak: root test-packages venv ## let processes, engine and power fail in random order (ROUNDS=300 SEED=)
+	@$(PYTHON) tests/with_engine.py $(MAKE) soak-all
+
+.PHONY: soak-all
+soak-all: images
+	@$(PYTHON) -m tests.soak --rounds $(ROUNDS) $(if $(SEED),--seed $(SEED))
 
 .PHONY: lint
 lint: venv ## check style, types and playbooks
