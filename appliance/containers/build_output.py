@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from dataclasses import dataclass, field
 
 _STEP = re.compile(r"^Step (\d+)/(\d+) : (.*)")
@@ -11,6 +12,10 @@ _DOWNLOADING = re.compile(r"^\s*Downloading (\S+)")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _PLAIN_ERROR = re.compile(r"^\s*(?:ERROR|E|error|fatal): (.+)")  # pip, apt and mmdebstrap, most tools, git
 _PYTHON_ERROR = re.compile(r"^(\w+(?:Error|Exception): .+)")
+
+_LONGEST_LINE = 4096
+_MOST_LINES = 5000
+"""What is remembered of the newest: a package's own build may write without end, and never a whole line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +53,13 @@ class BuildOutput:
     step: Step | None = None
     _rest: str = ""
     _transfer: str = ""
-    _lines: list[str] = field(default_factory=list)
+    _lines: deque[str] = field(default_factory=lambda: deque(maxlen=_MOST_LINES))
 
     def feed(self, piece: str) -> list[Event]:
-        """Return what the piece says; an unfinished last line waits for the next piece."""
-        *lines, self._rest = (self._rest + _COLOUR.sub("", piece).replace("\r", "\n")).split("\n")
-        return [self._read(line.rstrip()) for line in lines if line.strip()]
+        """Return what the piece says; an unfinished last line waits for the next piece. Long ones are cut."""
+        *lines, rest = (self._rest + _COLOUR.sub("", piece).replace("\r", "\n")).split("\n")
+        self._rest = rest[:_LONGEST_LINE]
+        return [self._read(line[:_LONGEST_LINE].rstrip()) for line in lines if line.strip()]
 
     def _read(self, line: str) -> Event:
         if match := _STEP.match(line):

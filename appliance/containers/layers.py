@@ -12,6 +12,7 @@ import hashlib
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -40,6 +41,7 @@ _FORM = "1"
 _MEMORY_SHARE = 0.5
 _WATCH_S = 0.2
 _MOST_OUTPUT_LINES = 20_000
+_MOST_KEPT_LINES = 5000
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Those of pip's own variables that say where packages come from, not where this process finds its files.
 _PASSED_ON = (
@@ -221,13 +223,16 @@ class Layers:
         self._engine.create(self._container(name, order))
         with build_files.pack(order.requirements, order.code, ENVIRONMENT) as archive:
             self._engine.put(name, "/", archive)
-        lines: list[str] = []
+        last: deque[str] = deque(maxlen=_MOST_KEPT_LINES)
+        count = 0
         with _Limit(self._engine, name, self._settings.timeout_s, aborted) as limit:
             for event in _events(self._engine.run(name), BuildOutput()):
                 if isinstance(event, Line):
-                    lines.append(event.text)
-                if len(lines) < _MOST_OUTPUT_LINES:
+                    last.append(event.text)
+                    count += 1
+                if count < _MOST_OUTPUT_LINES:
                     report(event)
+        lines = tuple(last)
         if aborted.is_set():
             raise LayerAborted
         if limit.is_over:

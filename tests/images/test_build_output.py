@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+import tracemalloc
+
 import pytest
 
 from appliance.containers.build_output import BuildOutput, Line, Step, Transfer
@@ -65,3 +68,16 @@ def test_an_error_of_an_earlier_step_is_not_the_cause() -> None:
     output = BuildOutput()
     output.feed("Step 1/2 : RUN a\nERROR: harmless\nStep 2/2 : RUN b\nb: not found\n")
     assert output.failure("exit code 127").endswith("(RUN b): b: not found")
+
+
+def test_an_output_without_end_costs_neither_memory_nor_time() -> None:
+    output, began = BuildOutput(), time.process_time()
+    tracemalloc.start()
+    for _ in range(1000):
+        assert output.feed("x" * 16_384) == []
+    for _ in range(20):
+        output.feed("a package's build\n" * 5000)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 8 * 1024**2
+    assert time.process_time() - began < 5
