@@ -186,14 +186,15 @@ class DockerEngine:
     def started_at(self) -> float | None:
         """Return when the engine was started; see `ContainerEngine`.
 
-        It makes its default network anew at every start, unless it finds containers running, its socket,
-        unless systemd has made that before, and the file with its process id, which may be elsewhere.
+        By the file with its process id; where that is elsewhere, by its socket, unless systemd has made that
+        before, and by its default network, which it makes anew unless it finds containers running.
         """
-        found = []
         socket = Path(self._socket.removeprefix("unix://"))
-        for path in (socket, socket.with_name("docker.pid")):
-            with suppress(OSError):
-                found.append(path.stat().st_mtime)
+        with suppress(OSError):
+            return socket.with_name("docker.pid").stat().st_mtime
+        found = []
+        with suppress(OSError):
+            found.append(socket.stat().st_mtime)
         with _answering(self._socket), _absent_is_fine():
             network = self._client.inspect_network("bridge")
             created = datetime.fromisoformat(re.sub(r"(\.\d{6})\d*", r"\1", network["Created"]))

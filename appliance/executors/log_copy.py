@@ -66,11 +66,12 @@ class LogCopy:
             pump = LogPump(
                 self._engine, self._name, self._log, self._limit_bytes, masker(secrets), longest_form(secrets)
             )
+            self._patiently(pump.follow)
             while self._is_running():
-                self._patiently(pump.follow)
                 # A log that the engine cannot follow must not become a busy loop.
                 time.sleep(pause_s)
                 pause_s = min(4 * pause_s, _LONGEST_PAUSE_S)
+                self._patiently(pump.follow)
             self._patiently(pump.finish)
         except Exception:
             logger.exception("The log of %s could not be written; trying again", self._name)
