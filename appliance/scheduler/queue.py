@@ -16,7 +16,7 @@ GPUS, CPUS = "gpus", "cpus"
 """The lanes: jobs with GPUs wait for cards, the others for cores."""
 
 _IMAGES_AT_ONCE = 8
-"""How many jobs may be starting without a place, since their image is made; the others stay pending."""
+"""How many jobs may be starting only to have their image made; the others stay pending."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Queue:
         without_image = [*gpus_without, *cpus_without]
         decided.waiting.update(dict.fromkeys((one.job_id for one in without_image), "its image"))
         self._explain([*on_gpus, *on_cpus], decided)
-        making = sum(attempt.placed_at is None for _, attempt in active)
+        making = sum(attempt.placed_at is None and attempt.image_digest is None for _, attempt in active)
         return Next(decided.placements, without_image[: max(0, _IMAGES_AT_ONCE - making)])
 
     def _hold(self, box: Box) -> str | None:
