@@ -23,7 +23,7 @@ from typing import BinaryIO
 from appliance.backup import DATABASE, FORM, MANIFEST, Manifest, Part
 from appliance.database import Database, copy_database, newest_schema, process_using
 from appliance.errors import Conflict, NotFound, SpudError, StorageDamaged, StorageFull, Unavailable
-from appliance.jobs.box_store import RESTORED_AT, BoxStore
+from appliance.jobs.box_store import RESTORED_ATTEMPT, BoxStore
 from appliance.jobs.store import JobStore
 from appliance.scheduler import lock
 from appliance.storage import RESTORING
@@ -268,7 +268,7 @@ def _prepare(staging: Path, store: Path, highest_id: Callable[[str], int]) -> in
         box, jobs = BoxStore(database), JobStore(database)
         last_id = max(jobs.last_id(), _last_id_of(store, staging), highest_id(box.store_id()))
         jobs.skip_ids(last_id)
-        box.set_fact(RESTORED_AT, str(time.time()))
+        box.set_fact(RESTORED_ATTEMPT, str(jobs.last_attempt_id()))
         for fact in ("prune_request", "prune_report", "lanes"):
             box.set_fact(fact, "")
     finally:

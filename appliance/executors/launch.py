@@ -27,7 +27,7 @@ from appliance.executors.context import Context
 from appliance.executors.patience import RETRY_S, Patience
 from appliance.executors.workspace import prepare
 from appliance.failpoints import reach
-from appliance.jobs.box_store import RESTORED_AT
+from appliance.jobs.box_store import RESTORED_ATTEMPT
 from appliance.jobs.job import Attempt, Job, JobState, Verdict
 from appliance.jobs.verdict import (
     box_restarted,
@@ -92,13 +92,13 @@ class Launch:
             # What had not been flushed when the power failed is gone: the engine may have forgotten that the
             # container ran, and the workspace may be there with empty files.
             return box_restarted()
-        if container is None and self._attempt.created_at < self._restored_at():
+        if container is None and self._attempt.id <= self._restored_attempt():
             return forgotten()
         return container_removed() if container is None and is_recorded else None
 
-    def _restored_at(self) -> float:
-        """Return when the store was restored from a backup, which may know less than was so; 0 if never."""
-        return float(self._storage.box.fact(RESTORED_AT) or 0)
+    def _restored_attempt(self) -> int:
+        """Return the last attempt of which the store may know less than was so, since it was restored."""
+        return int(self._storage.box.fact(RESTORED_ATTEMPT) or 0)
 
     def _find(self) -> Container | None:
         """Return the attempt's container; raise LaunchRefused when its name is another's."""

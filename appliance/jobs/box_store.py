@@ -15,8 +15,8 @@ _DRAIN = TypeAdapter(Drain)
 _LANES = TypeAdapter(dict[str, str])
 _PULLED = TypeAdapter(dict[str, float])
 
-RESTORED_AT = "restored_at"
-"""The fact of when the store was restored from a backup, in Unix seconds."""
+RESTORED_ATTEMPT = "restored_attempt"
+"""The fact of the last attempt that the store knew when it was restored from a backup, by its id."""
 
 
 class BoxStore:

@@ -190,6 +190,11 @@ class JobStore:
         row = self._database.row("SELECT seq FROM sqlite_sequence WHERE name = 'job'")
         return int(row["seq"]) if row else 0
 
+    def last_attempt_id(self) -> int:
+        """Return the highest id of an attempt; 0 before the first."""
+        row = self._database.row("SELECT MAX(id) AS last FROM attempt")
+        return int(row["last"] or 0) if row else 0
+
     def skip_ids(self, last: int) -> None:
         """Give no further job an id up to `last`: containers and folders may bear them."""
         with self._database.transaction() as connection:

@@ -19,7 +19,9 @@ from appliance.executors.local import LocalExecutor
 from appliance.gpus.inventory import Inventory
 from appliance.gpus.nvml import NvmlDriver
 from appliance.gpus.xid import XidWatch
+from appliance.jobs.box_store import RESTORED_ATTEMPT
 from appliance.jobs.job import Again, Attempt, Job, JobState
+from appliance.jobs.reason import Outcome
 from appliance.jobs.verdict import disk_full
 from appliance.storage import open_storage
 from appliance.users.user import Role
@@ -62,6 +64,10 @@ class ExecutingBox:
     def watch(self, job: Job, attempt: Attempt) -> None:
         self.executor.watch(job, attempt, MEMORY_BYTES)
 
+    def ended_job(self, job_id: int) -> Job:
+        until(lambda: self.storage.jobs.get(job_id).is_finished, f"job {job_id} has ended")
+        return self.storage.jobs.get(job_id)
+
     def close(self) -> None:
         self.xids.close()
         for container in self.engine.containers():
@@ -87,6 +93,20 @@ def test_an_attempt_that_ended_since_the_scheduler_looked_is_not_launched_again(
     assert (now.state, now.started_at) == (JobState.PENDING, None)
 
 
+def test_only_what_was_open_in_a_backup_is_lost_after_a_restore_whatever_the_clock_says(
+    box: ExecutingBox,
+) -> None:
+    before = box.start()
+    box.storage.box.set_fact(RESTORED_ATTEMPT, str(box.storage.jobs.last_attempt_id()))
+    after = box.start()
+    with box.storage.database.transaction() as connection:  # the box's clock has been set back since
+        connection.execute("UPDATE attempt SET created_at = 0 WHERE id = ?", (after.id,))
+    for job, attempt in box.storage.jobs.active():
+        box.watch(job, attempt)
+    outcomes = [box.ended_job(attempt.job_id).verdict for attempt in (before, after)]
+    assert [verdict.outcome for verdict in outcomes if verdict] == [Outcome.LOST, Outcome.SUCCEEDED]
+
+
 def test_an_attempt_for_which_there_was_no_thread_gets_one_later(
     box: ExecutingBox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,4 +121,4 @@ def test_an_attempt_for_which_there_was_no_thread_gets_one_later(
         with pytest.raises(RuntimeError):
             box.watch(job, attempt)
     box.watch(job, attempt)
-    until(lambda: box.storage.jobs.get(job.id).is_finished, "the job has ended")
+    assert box.ended_job(job.id).verdict
