@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from flask import Flask, g
+from jinja2 import StrictUndefined
 from markupsafe import Markup
 
 from appliance import __version__
@@ -29,6 +30,8 @@ _STATE_WORDS = {
 
 def install(app: Flask) -> None:
     """Give the templates their filters and the facts that every page shows."""
+    # A fact that a page names and nothing has is a mistake of ours, not an empty word.
+    app.jinja_env.undefined = StrictUndefined
     app.jinja_env.trim_blocks = True
     app.jinja_env.lstrip_blocks = True
     app.template_filter("duration")(duration)

@@ -95,6 +95,7 @@ FAILED = Verdict(
     "The command failed with exit code 1.",
     ("ModuleNotFoundError: No module named 'nmupy'",),
     1,
+    "Add the package that has nmupy to requirements.txt.",
 )
 
 

@@ -50,10 +50,10 @@ def test_the_overview_shows_cards_and_jobs(box: WebBox, browser: FlaskClient) ->
     box.see(make_gpu(0))
     box.start(box.submit("ada", name="rnn", gpus=1), "GPU-0")
     waiting = box.submit("ada", name="sweep", gpus=4)
-    box.storage.lifecycle.set_waiting_for({waiting.id: "4 GPUs, of which 0 are free"})
+    box.storage.lifecycle.set_waiting_for({waiting.id: "4 GPUs, of which none is free"})
     page = text(browser, "/")
     assert "simulated GeForce GTX 1070 Ti" in page
-    assert "waits for 4 GPUs, of which 0 are free" in page
+    assert "waits for 4 GPUs, of which none is free" in page
     assert "rnn" in page
 
 
@@ -74,8 +74,26 @@ def test_a_finished_job_tells_why(box: WebBox, browser: FlaskClient) -> None:
     page = browser.get("/jobs/1").text
     assert "The command failed with exit code 1." in page
     assert "ModuleNotFoundError" in page
+    assert "Add the package that has nmupy to requirements.txt." in page
     assert "<pre>100%\n&lt;script&gt;" in page
     assert "data-stream" not in page
+
+
+def test_a_job_that_was_tried_again_tells_of_each_attempt(box: WebBox, browser: FlaskClient) -> None:
+    box.fail_to_be_retried(box.start(box.submit("ada")))
+    box.start(box.storage.jobs.get(1))
+    attempts = text(browser, "/jobs/1").split("Attempts")[1]
+    assert "user error, exit code 1" in attempts
+    assert "under way" in attempts
+
+
+def test_a_removed_workspace_is_told(box: WebBox, browser: FlaskClient) -> None:
+    attempt = box.start(box.submit("ada"))
+    box.finish(attempt)
+    assert "The job has kept no files." in text(browser, "/jobs/1")
+    with box.storage.database.transaction() as connection:
+        connection.execute("UPDATE attempt SET workspace_removed_at = 1")
+    assert "The workspace was removed" in text(browser, "/jobs/1")
 
 
 def test_a_job_on_a_simulated_gpu_says_so(box: WebBox, browser: FlaskClient) -> None:
