@@ -7,6 +7,9 @@ from collections.abc import Iterable
 
 from pydantic import ValidationError
 
+_BOUNDS = {"greater_than": "more than {gt}", "greater_than_equal": "at least {ge}"}
+_BOUNDS |= {"less_than": "less than {lt}", "less_than_equal": "at most {le}"}
+
 
 def unknown_name(name: str, known: Iterable[str], what: str) -> str:
     """Return the sentence for an unknown name, with the closest known one as the next step."""
@@ -18,5 +21,8 @@ def unknown_name(name: str, known: Iterable[str], what: str) -> str:
 
 def first_reason(error: ValidationError) -> str:
     """Return why the first bad value was refused, without pydantic's own wording, as part of a sentence."""
-    reason = error.errors()[0]["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    first = error.errors()[0]
+    if bound := _BOUNDS.get(first["type"]):
+        return f"should be {bound.format(**first['ctx'])}"
+    reason = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
     return f"{reason[0].lower()}{reason[1:]}".rstrip(".")

@@ -38,7 +38,7 @@ def test_a_named_file_must_exist(tmp_path: Path) -> None:
         ("web = 1", "must be a section with keys"),
         ("[web", "is not valid TOML"),
         ('[web]\nlisten = "8600"', r"\[web\] listen in .* must be HOST:PORT"),
-        ("[jobs]\npids = 0", r"\[jobs\] pids in .* is 0, but should be greater than 0"),
+        ("[jobs]\npids = 0", r"\[jobs\] pids in .* is 0, but should be more than 0"),
     ],
 )
 def test_a_bad_file_is_refused_in_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:

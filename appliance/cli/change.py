@@ -32,8 +32,10 @@ def change(job_id: int, priority: int | None, time: str | None, name: str | None
     if as_json:
         print_json(job)
     else:
-        click.echo(f"Job {job_id} has {', '.join(f'{key} {_told(value)}' for key, value in values.items())}.")
+        click.echo(f"Job {job_id} now has {', '.join(_told(*item) for item in values.items())}.")
 
 
-def _told(value: object) -> str:
-    return "no limit" if value is None else str(value)
+def _told(key: str, value: object) -> str:
+    if key == "time":
+        return f"time limit {value}" if value else "no time limit"
+    return f"{key} {value}"

@@ -58,7 +58,7 @@ def fetch(job_id: int, paths: tuple[str, ...], target: Path | None, attempt: int
     listed = client.get(path_of("jobs", job_id, "files"), {"attempt": attempt})["files"]
     chosen = choose(listed, paths)
     if not chosen:
-        raise NotFound(f"Job {job_id} has kept no such file. What it has: {_some(listed)}.")
+        raise NotFound(_nothing(job_id, paths, listed))
     files = [_kept(entry, folder) for entry in chosen]
     missing = [file for file in files if not file.is_here]
     _confirm(missing)
@@ -129,6 +129,17 @@ def _download(client: ApiClient, job_id: int, attempt: int | None, file: KeptFil
     note(f"{file.target}  {size(file.size_bytes)}")
 
 
+def _nothing(job_id: int, paths: Sequence[str], listed: Sequence[dict[str, Any]]) -> str:
+    if not listed:
+        return f"Job {job_id} has kept no files. Its log is there: spud logs {job_id}"
+    if paths:
+        return f"Job {job_id} has kept no such file. What it has: {_some(listed)}."
+    return (
+        f"Job {job_id} has kept nothing in /output. The code and what it wrote beside it:"
+        f" spud fetch {job_id} workspace"
+    )
+
+
 def _some(listed: Sequence[dict[str, Any]]) -> str:
     names = [entry["path"] for entry in listed[:5]]
-    return ", ".join(names) + (", …" if len(listed) > len(names) else "") if names else "nothing"
+    return ", ".join(names) + (", …" if len(listed) > len(names) else "")

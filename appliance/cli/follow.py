@@ -104,7 +104,7 @@ class News:
 def progress(job: Job) -> str | None:
     """Return where a job is, in a sentence; None when there is nothing to tell, or all is told at the end."""
     if job["waiting_for"]:
-        return f"Job {job['id']} waits: {job['waiting_for']}"
+        return f"Job {job['id']} waits for {job['waiting_for']}"
     return None if job["state"] in ("pending", "finished") else f"Job {job['id']} is {job['state']}."
 
 
@@ -117,10 +117,11 @@ def ending(job: Job) -> str:
     """Return how a job ended, in as many lines as that takes."""
     took = span(job["started_at"], job["finished_at"])
     if job["outcome"] == "succeeded":
-        return f"Job {job['id']} succeeded in {took}. What it kept: spud fetch {job['id']}"
+        return f"Job {job['id']} succeeded in {took}. Fetch what it kept with: spud fetch {job['id']}"
     outcome = str(job["outcome"]).replace("_", " ")
     lines = [f"Job {job['id']} {outcome} ({job['reason']}): {job['message']}"]
-    return "\n".join([*lines, *(f"  {printable(line)}" for line in job["evidence"])])
+    lines += [f"  {printable(line)}" for line in job["evidence"] if line != job["message"]]
+    return "\n".join([*lines, *filter(None, [job["advice"]])])
 
 
 def exit_code(job: Job) -> int:

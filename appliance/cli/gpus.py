@@ -10,7 +10,7 @@ import click
 from appliance.cli.client import ApiClient, connect, path_of
 from appliance.cli.drain import note_drain
 from appliance.cli.examples import examples
-from appliance.cli.output import local_time, note, print_json, size, table
+from appliance.cli.output import local_time, note, print_json, printable, size, table
 from appliance.errors import Conflict, NotFound
 
 _NONE = "-"
@@ -41,6 +41,9 @@ def gpus(context: click.Context, as_json: bool) -> None:  # noqa: FBT001  click'
     note_drain(client.get("/box"))
     if answer["gpus"]:
         click.echo(table(_HEADERS, [_row(card) for card in answer["gpus"]], right=("GPU", "LOAD", "TEMP")))
+        for card in answer["gpus"]:
+            if trouble := _trouble(card):
+                click.echo(f"\nGPU {card['index']} {printable(trouble)}")
     else:
         click.echo("This box has no GPU that Spud can use; jobs run on its CPU.")
 
@@ -120,15 +123,24 @@ def _power(card: Card) -> str:
 
 
 def _use(card: Card) -> str:
-    """Return the jobs that have the card, and why it is not given to others."""
+    """Return the jobs that have the card, and in a word whether it is given to others."""
     parts = [_job(job) for job in card["jobs"]] or (["another user's"] if card["reserved"] else [])
-    if entry := card["quarantine"]:
-        parts.append(f"in quarantine since {local_time(entry['since'])}: {entry['reason']}")
+    if card["quarantine"]:
+        parts.append("in quarantine")
     elif card["withheld"]:
-        parts.append(f"not given to jobs: {card['withheld']}")
+        parts.append("not given to jobs")
     elif card.get("error"):
-        parts.append(str(card["error"]))
+        parts.append("has an error")
     return "; ".join(parts) or "free"
+
+
+def _trouble(card: Card) -> str | None:
+    """Return why the card is not given to jobs, in words that follow its number."""
+    if entry := card["quarantine"]:
+        return f"is in quarantine since {local_time(entry['since'])}: {entry['reason']}"
+    if card["withheld"]:
+        return f"is not given to jobs: {card['withheld']}"
+    return f"has an error: {card['error']}" if card.get("error") else None
 
 
 def _job(job: dict[str, Any]) -> str:

@@ -51,9 +51,9 @@ def _lines(job: Job) -> Iterator[str]:
     facts = [(name, printable(value)) for name, value in _facts(job)]
     width = max(len(name) for name, _ in facts)
     yield from (f"{name.ljust(width)}  {value}" for name, value in facts)
-    if job["evidence"]:
+    if evidence := [line for line in job["evidence"] if line != job["message"]]:
         yield "\nEvidence"
-        yield from (f"  {printable(line)}" for line in job["evidence"])
+        yield from (f"  {printable(line)}" for line in evidence)
     if job["attempts"]:
         yield "\nAttempts"
         yield _attempts(job)
@@ -69,7 +69,7 @@ def _facts(job: Job) -> Iterator[tuple[str, str]]:
         yield "Waits for", job["waiting_for"]
     if job["jobs_ahead"] is not None:
         yield "Jobs ahead", str(job["jobs_ahead"])
-    if job["message"]:
+    if job["message"] and job["outcome"] != "succeeded":
         yield "Message", job["message"]
     if job["advice"]:
         yield "Advice", job["advice"]
@@ -94,7 +94,10 @@ def _facts(job: Job) -> Iterator[tuple[str, str]]:
 
 
 def _state(job: Job) -> str:
-    return f"{job['outcome']} ({job['reason']})" if job["outcome"] else str(job["state"])
+    if not job["outcome"]:
+        return str(job["state"])
+    tells_more = job["reason"] not in ("ok", "cancelled")
+    return f"{job['outcome']} ({job['reason']})" if tells_more else str(job["outcome"])
 
 
 def _limits(job: Job) -> str:
@@ -109,7 +112,7 @@ def _limits(job: Job) -> str:
 def _gpus(job: Job) -> str:
     wishes = (
         job["gpu_model"],
-        job["gpu_memory"] and f"{size(job['gpu_memory'])} of memory each",
+        job["gpu_memory"] and f"({size(job['gpu_memory'])} of memory{' each' if job['gpus'] > 1 else ''})",
         *job["gpu_uuids"],
     )
     return " ".join([str(job["gpus"]), *filter(None, wishes)])

@@ -122,10 +122,23 @@ def _check_once(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-def _check_retried(reason: Reason) -> Reason:
-    if reason in NEVER_RETRIED:
-        raise ValueError(f"cannot be {reason}, after which nothing is left to try")
+def _check_retried(reason: object) -> object:
+    known = [str(one) for one in Reason if one not in NEVER_RETRIED]
+    if reason not in known:
+        raise ValueError(f"must be one of {', '.join(known)}")
     return reason
+
+
+def _check_size(size_bytes: int) -> int:
+    if not _SMALLEST_MEMORY_BYTES <= size_bytes <= _LARGEST_MEMORY_BYTES:
+        raise ValueError("must be at least 16M and at most 1024T")
+    return size_bytes
+
+
+def _check_duration(seconds: int) -> int:
+    if not 0 < seconds <= _LONGEST_TIME_S:
+        raise ValueError("must be at least 1s and at most 3660d")
+    return seconds
 
 
 Argument = Annotated[str, StringConstraints(max_length=32_768), AfterValidator(_check_argument)]
@@ -142,7 +155,7 @@ Cores = Annotated[float, Field(gt=0, le=1024), BeforeValidator(_refuse_flag)]
 Size = Annotated[
     int,
     BeforeValidator(parse_size),
-    Field(ge=_SMALLEST_MEMORY_BYTES, le=_LARGEST_MEMORY_BYTES),
+    AfterValidator(_check_size),
     WithJsonSchema(
         {
             "anyOf": [
@@ -156,7 +169,7 @@ Size = Annotated[
 Duration = Annotated[
     int,
     BeforeValidator(parse_duration),
-    Field(gt=0, le=_LONGEST_TIME_S),
+    AfterValidator(_check_duration),
     WithJsonSchema(
         {
             "anyOf": [
@@ -174,7 +187,7 @@ Duration = Annotated[
 GpuModel = Annotated[str, StringConstraints(max_length=100), AfterValidator(_check_model)]
 CodeFile = Annotated[str, StringConstraints(max_length=255), AfterValidator(_check_file)]
 SecretName = Annotated[str, StringConstraints(max_length=100), AfterValidator(_check_secret)]
-RetriedReason = Annotated[Reason, AfterValidator(_check_retried)]
+RetriedReason = Annotated[Reason, BeforeValidator(_check_retried)]
 
 
 class JobSpec(BaseModel):

@@ -80,4 +80,4 @@ def refuse_parameters(error: ValidationError) -> Response:
         raise InvalidRequest(f'Unknown parameter "{name[:100]}". The API is told at /api/v1/openapi.json.')
     if first["type"] == "missing":
         raise InvalidRequest(f"The request lacks {name}. The API is told at /api/v1/openapi.json.")
-    raise InvalidRequest(f"{name}: {str(first['input'])[:60]!r} is wrong: {first_reason(error)}.")
+    raise InvalidRequest(f"{name}: {str(first['input'])[:60]!r} {first_reason(error)}.")

@@ -14,16 +14,16 @@ def test_a_job_is_changed(box: WebBox, spud: Spud) -> None:
     box.submit("ada", time=60)
     assert (
         spud("change", "1", "--priority", "5", "--name", "late").stdout
-        == "Job 1 has priority 5, name late.\n"
+        == "Job 1 now has priority 5, name late.\n"
     )
-    assert spud("change", "1", "--time", "4h").stdout == "Job 1 has time 4h.\n"
+    assert spud("change", "1", "--time", "4h").stdout == "Job 1 now has time limit 4h.\n"
     job = box.storage.jobs.get(1)
     assert (job.spec.priority, job.name, job.spec.time) == (5, "late", 4 * 3600)
 
 
 def test_a_limit_is_taken_away(box: WebBox, spud: Spud) -> None:
     box.submit("ada", time=60)
-    assert spud("change", "1", "--time", "none").stdout == "Job 1 has time no limit.\n"
+    assert spud("change", "1", "--time", "none").stdout == "Job 1 now has no time limit.\n"
     assert box.storage.jobs.get(1).spec.time is None
 
 

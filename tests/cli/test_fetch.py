@@ -28,6 +28,14 @@ def files(folder: str) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file())
 
 
+def test_a_job_that_kept_no_output_says_what_it_has(box: WebBox, spud: Spud) -> None:
+    attempt = box.start(box.submit("ada"))
+    box.finish(attempt)
+    assert "has kept no files. Its log is there: spud logs 1" in spud("fetch", "1").stderr
+    (box.storage.job_directory(attempt).workspace / "train.py").write_text("pass")
+    assert spud("fetch", "1").stderr.rstrip().endswith("spud fetch 1 workspace")
+
+
 @pytest.mark.usefixtures("_kept")
 def test_output_is_fetched(spud: Spud) -> None:
     assert spud("fetch", "1").stdout == "Fetched 2 files, 4 B into job-1\n"

@@ -35,7 +35,7 @@ def as_scheduler(box: WebBox, play: Callable[[WebBox], None]) -> None:
 def end(box: WebBox, outcome: Outcome, exit_code: int | None, text: str = "") -> None:
     attempt = box.start(box.storage.jobs.waiting()[0])
     box.write(attempt, text)
-    box.finish(attempt, Verdict(outcome, Reason.USER_ERROR, "It is over.", ("proof",), exit_code))
+    box.finish(attempt, Verdict(outcome, Reason.USER_ERROR, "It is over.", ("proof",), exit_code, "Mend it."))
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_log_is_on_stdout_and_all_else_on_stderr(box: WebBox, spud: Spud) -> Non
     result = spud("run", "train.py")
     assert result.stdout == "one\ntwo\n"
     assert "Submitted job 1 (no GPU).\n" in result.stderr
-    assert result.stderr.endswith("Job 1 failed (user_error): It is over.\n  proof\n")
+    assert result.stderr.endswith("Job 1 failed (user_error): It is over.\n  proof\nMend it.\n")
 
 
 @pytest.mark.usefixtures("script")
@@ -82,7 +82,7 @@ def test_waiting_is_told_when_its_reason_changes(box: WebBox, spud: Spud) -> Non
 
     as_scheduler(box, play)
     told = [line for line in spud("run", "train.py").stderr.splitlines() if "waits" in line]
-    assert told == ["Job 1 waits: the engine", "Job 1 waits: a GPU"]
+    assert told == ["Job 1 waits for the engine", "Job 1 waits for a GPU"]
 
 
 def test_raw_log_passes_byte_for_byte(box: WebBox, spud: Spud) -> None:
@@ -176,7 +176,7 @@ def test_log_may_begin_at_its_tail(box: WebBox, spud: Spud, follow: tuple[str, .
 
 def test_log_of_a_job_that_waits_says_so(box: WebBox, spud: Spud) -> None:
     box.storage.lifecycle.set_waiting_for({box.submit("ada").id: "a GPU"})
-    assert spud("logs", "1").stderr == "Job 1 waits: a GPU\n"
+    assert spud("logs", "1").stderr == "Job 1 waits for a GPU\n"
 
 
 def test_log_of_a_missing_attempt_is_an_error(box: WebBox, spud: Spud) -> None:

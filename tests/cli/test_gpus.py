@@ -55,9 +55,11 @@ def test_the_table_says_what_becomes_of_each_card(box: WebBox, spud: Spud) -> No
     lines = spud("gpus").stdout.splitlines()
     assert lines[1].endswith("free")
     assert lines[2].endswith("1 one (ada, 2.0 GiB); 2 two (ada, 2.0 GiB)")
-    assert lines[3].endswith("not given to jobs: process 42 (python3) from outside Spud holds 3.1 GiB")
-    assert "in quarantine since 2027-01-15" in lines[4]
-    assert lines[4].endswith("GPU 3 is lost.")
+    assert lines[3].endswith("not given to jobs")
+    assert lines[4].endswith("in quarantine")
+    assert "GPU 2 is not given to jobs: process 42 (python3) from outside Spud holds 3.1 GiB" in lines
+    assert lines[-1].startswith("GPU 3 is in quarantine since 2027-01-15")
+    assert lines[-1].endswith("GPU 3 is lost.")
 
 
 def test_the_same_in_json(box: WebBox, spud: Spud) -> None:
