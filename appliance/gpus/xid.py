@@ -76,8 +76,13 @@ class Xid:
     @property
     def text(self) -> str:
         """What happened, as a sentence."""
+        return f"GPU {self.gpu_uuid} {self.clause}."
+
+    @property
+    def clause(self) -> str:
+        """What happened, in words that follow a card."""
         meaning = CRITICAL.get(self.code) or OTHERS.get(self.code)
-        return f"GPU {self.gpu_uuid} reported Xid {self.code}{f' ({meaning})' if meaning else ''}."
+        return f"reported Xid {self.code}{f' ({meaning})' if meaning else ''}"
 
 
 class XidWatch:

@@ -77,8 +77,8 @@ def _is_well(condition: Condition, entry: Quarantine, boot_id: str) -> bool:
 
 
 def _after_xid(condition: Condition) -> str:
-    text = condition.xid.text if condition.xid else ""
+    what = condition.xid.clause if condition.xid else "failed"
     return (
-        f"{text} Reboot the box; or reset the card (nvidia-smi --gpu-reset -i {condition.index}), then:"
+        f"it {what}. Reboot the box; or reset the card (nvidia-smi --gpu-reset -i {condition.index}), then:"
         f" spud gpus release {condition.index}"
     )

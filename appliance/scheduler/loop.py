@@ -124,7 +124,7 @@ class Scheduler:
             if job.state is JobState.PENDING:
                 self._lifecycle.finish_pending(job.id, cancelled_before_start(by))
             elif job.state is not JobState.STOPPING:
-                self._stop(job, Reason.CANCELLED, f"cancelled by {by}")
+                self._stop(job, Reason.CANCELLED, f"{by} asked for its end")
 
     def _stop_overdue(self, active: Active) -> None:
         for job, _attempt in active:

@@ -72,7 +72,7 @@ class Queue:
             return "the Docker engine, which does not answer"
         if drain := self._store.drain():
             why = f" ({drain.reason})" if drain.reason else ""
-            return f"the end of the drain by {drain.by}{why}: spud resume"
+            return f"the end of the drain by {drain.by}{why}"
         return box.hold
 
     def _with_image(self, requests: Sequence[Request], box: Box) -> tuple[list[Request], list[Request]]:

@@ -47,9 +47,9 @@ def reason(wanted: str, shortage: Shortage) -> str:
     if shortage.of and shortage.there < shortage.of:
         parts[0] += f", of which this box has {shortage.there or 'none'}"
     elif shortage.of != 1:
-        parts[0] += f", of which {shortage.free:g} {'is' if shortage.free == 1 else 'are'} free"
+        parts[0] += f", of which {_free(shortage.free)}"
     parts += _held(shortage.holders)
-    parts += [f"GPU {index} is not given away: {why.rstrip('.')}" for index, why in shortage.withheld if why]
+    parts += [f"GPU {index} is not given away: {_first(why)}" for index, why in shortage.withheld if why]
     if shortage.ahead:
         parts.append(f"job {shortage.ahead.job_id} is ahead")
     return "; ".join(parts)
@@ -75,6 +75,18 @@ def wanted(request: Request, all_cores: float) -> str:
 def count(number: float, noun: str) -> str:
     """Return `1 core` or `2.5 cores`."""
     return f"{number:g} {noun}{'' if number == 1 else 's'}"
+
+
+def _free(free: float) -> str:
+    """Return how many are free; who holds more than there is, as after a change of settings, leaves none."""
+    if free <= 0:
+        return "none is free"
+    return f"{free:g} {'is' if free == 1 else 'are'} free"
+
+
+def _first(clause: str) -> str:
+    """Return the first sentence; what an administrator does about it is told by `spud gpus`."""
+    return clause.split(". ")[0].rstrip(".")
 
 
 def _held(holders: Sequence[Holder]) -> list[str]:

@@ -78,11 +78,11 @@ def test_revoked_token_gets_one_sentence(box: WebBox, spud: Spud) -> None:
 
 def test_list_shows_why_a_job_waits(box: WebBox, spud: Spud) -> None:
     job = box.submit("ada", name="first")
-    box.storage.lifecycle.set_waiting_for({job.id: "1 GPU, of which 0 are free"})
+    box.storage.lifecycle.set_waiting_for({job.id: "1 GPU, of which none is free"})
     rows = spud("list").stdout.splitlines()
     assert rows[0].split() == ["ID", "NAME", "OWNER", "STATE", "GPUS", "AGE", "RAN", "NOTE"]
     assert "pending" in rows[1]
-    assert rows[1].endswith("1 GPU, of which 0 are free")
+    assert rows[1].endswith("1 GPU, of which none is free")
 
 
 def test_list_shows_how_a_job_ended(box: WebBox, spud: Spud) -> None:

@@ -192,7 +192,7 @@ def test_a_job_says_who_has_what_it_waits_for() -> None:
 
 
 def test_a_job_says_why_a_card_is_not_given_away() -> None:
-    cards = [Card(make_gpu(0), withheld="process 4242 (python3) from outside Spud holds 3.1 GiB.")]
+    cards = [Card(make_gpu(0), withheld="process 4242 (python3) from outside Spud holds 3.1 GiB. End it.")]
     assert reasons([make_request(1, gpus=1)], cards)[1] == (
         "a GPU; GPU 0 is not given away: process 4242 (python3) from outside Spud holds 3.1 GiB"
     )
@@ -227,6 +227,12 @@ def test_a_job_without_gpu_says_how_many_cores_are_free() -> None:
     assert decided.waiting[1] == (
         "2 cores, of which 0.5 are free; job 7 has 1.5 cores until 2027-01-15 09:00 UTC at the latest"
     )
+
+
+def test_more_cores_taken_than_there_are_leave_none() -> None:
+    held_cpus = [CoresHeld(7, 4.0, None)]
+    decided = planned([make_request(1)], cpus=-2.0, held_cpus=held_cpus)
+    assert decided.waiting[1] == "2 cores, of which none is free; job 7 has 4 cores"
 
 
 def test_a_job_knows_when_it_starts_at_the_latest() -> None:

@@ -57,7 +57,7 @@ def test_a_pending_job_is_cancelled_without_being_started(box: RunningBox) -> No
     first, second = box.submit("--", "sleep", "600"), box.submit("--", "true")
     box.wait(first, "running")
     until(lambda: box.job(second)["waiting_for"], "the second job says why it waits")
-    assert "of which 0 are free" in box.job(second)["waiting_for"]
+    assert "of which none is free" in box.job(second)["waiting_for"]
     box.spud("cancel", str(second), str(first))
     assert (box.wait(second)["started_at"], box.wait(second)["attempts"]) == (None, [])
     box.wait(first)
