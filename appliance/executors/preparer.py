@@ -113,7 +113,7 @@ class Preparer:
             if preparation:
                 preparation.leave(attempt)
         by = self._storage.jobs.get(attempt.job_id).cancel_requested_by or "the scheduler"
-        self._storage.lifecycle.finish(attempt, cancelled_before_start(by), time.time())
+        self._storage.lifecycle.finish_unplaced(attempt, cancelled_before_start(by), time.time())
 
     # The stages
 
@@ -272,10 +272,10 @@ class Preparer:
         attempts = [*earlier, replace(waiter.attempt, verdict=verdict)]
         now = time.time()
         decision = again(job.spec, attempts, verdict, now)
-        self._storage.lifecycle.finish(
-            waiter.attempt, verdict if decision else final(job.spec, attempts, verdict), now, decision
-        )
-        logger.info("Finished job %d before it started: %s", job.id, verdict.message)
+        verdict = verdict if decision else final(job.spec, attempts, verdict)
+        # A tick that looked too early may have asked once more for an image that the job runs in by now.
+        if self._storage.lifecycle.finish_unplaced(waiter.attempt, verdict, now, decision):
+            logger.info("Finished job %d before it started: %s", job.id, verdict.message)
 
 
 class _Slot:

@@ -157,6 +157,16 @@ class Lifecycle:
                 return True
             return _end(connection, attempt.job_id, verdict, finished_at)
 
+    def finish_unplaced(
+        self, attempt: Attempt, verdict: Verdict, finished_at: float, again: Again | None = None
+    ) -> bool:
+        """End an attempt that has no place yet; False when it got one meanwhile, or was ended before."""
+        with self._database.transaction() as connection:
+            is_unplaced = connection.execute(
+                "SELECT 1 FROM attempt WHERE id = ? AND placed_at IS NULL", (attempt.id,)
+            ).fetchone()
+            return bool(is_unplaced) and self.finish(attempt, verdict, finished_at, again)
+
     def retry(self, job: Job) -> bool:
         """Let a finished job wait for another attempt, as somebody has asked."""
         with self._database.transaction() as connection:

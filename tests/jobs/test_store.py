@@ -11,6 +11,7 @@ from appliance.errors import NotFound
 from appliance.jobs.box import Box, Quarantine
 from appliance.jobs.job import TRANSITIONS, Again, Job, JobState, Share, Verdict
 from appliance.jobs.reason import Outcome, Reason
+from appliance.jobs.verdict import image_failed
 from appliance.storage import Storage, open_storage
 from appliance.users.user import Role, User
 from tests.factories import make_gpu, make_spec
@@ -222,3 +223,16 @@ def test_a_gpu_that_is_freed_into_quarantine_stays_there(storage: Storage, ada: 
     assert storage.box.request_release("GPU-0", "root")
     storage.box.release("GPU-0")
     assert storage.box.quarantines() == ()
+
+
+def test_an_image_that_fails_late_does_not_end_an_attempt_that_has_its_place(
+    storage: Storage, ada: User
+) -> None:
+    job = add(storage, ada, gpus=1)
+    attempt = storage.lifecycle.begin_image(job.id, "boot", "its image is made")
+    assert attempt
+    storage.lifecycle.record_image(attempt, "sha256:1")
+    assert storage.lifecycle.place(attempt.id, [Share("GPU-0")], "boot")
+    assert not storage.lifecycle.finish_unplaced(attempt, image_failed("gone"), 1.0)
+    assert [held.gpu_uuid for held in storage.jobs.reservations()] == ["GPU-0"]
+    assert storage.jobs.get(job.id).state is JobState.STARTING
