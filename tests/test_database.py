@@ -123,6 +123,18 @@ def test_the_jobs_of_schema_1_go_on(tmp_path: Path) -> None:
     assert (ended.outcome, ended.reason, ended.evidence) == (Outcome.CANCELLED, Reason.CANCELLED, ("line",))
 
 
+def test_what_a_job_of_schema_1_named_twice_keeps_no_job_from_being_read(tmp_path: Path) -> None:
+    path = earlier(tmp_path / "store", 1)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(
+            """UPDATE job SET spec = json_set(spec, '$.data', json('["b", "a", "b"]')) WHERE id = 3"""
+        )
+        connection.commit()
+    jobs = store_at(tmp_path / "store").jobs
+    assert jobs.get(3).spec.data == ("b", "a")
+    assert len(jobs.list()) > 1
+
+
 def test_ids_of_an_earlier_schema_are_not_given_again(tmp_path: Path) -> None:
     earlier(tmp_path / "store", 1)  # whose last job had the id 9
     storage = store_at(tmp_path / "store")

@@ -31,6 +31,12 @@ UPDATE attempt SET
     evidence = (SELECT evidence FROM job WHERE job.id = attempt.job_id)
 WHERE finished_at IS NOT NULL;
 
+-- A data set is mounted once, however often a job named it.
+UPDATE job SET spec = json_set(spec, '$.data', json(
+    (SELECT json_group_array(DISTINCT value) FROM json_each(spec, '$.data'))
+))
+WHERE json_array_length(spec, '$.data') > (SELECT COUNT(DISTINCT value) FROM json_each(spec, '$.data'));
+
 -- The order in which jobs start: GPU jobs and the others wait in two lanes.
 CREATE INDEX job_queue ON job ((json_extract(spec, '$.gpus') > 0), priority DESC, id) WHERE state = 'pending';
 CREATE INDEX job_to_cancel ON job (id) WHERE cancel_requested_by IS NOT NULL AND state <> 'finished';
