@@ -316,8 +316,9 @@ class MemoryPoller:
                 with suppress(OSError):
                     self._epoll.register(*notification)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="memory of jobs", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="memory of jobs", daemon=True)
+                thread.start()  # which fails when the system gives none; then the next job tries again
+                self._thread = thread
         os.eventfd_write(self._wake, 1)
 
     def _remove(self, watch: MemoryWatch) -> None:

@@ -230,7 +230,11 @@ class Preparer:
             self._of[waiter.attempt.id] = preparation
             preparation.join(waiter)
         if is_new:
-            threading.Thread(target=self._run, args=(preparation,), name=key[:24], daemon=True).start()
+            try:
+                threading.Thread(target=self._run, args=(preparation,), name=key[:24], daemon=True).start()
+            except RuntimeError:  # the system gives no thread; the next tick asks again
+                self._release(preparation, None, None)
+                raise
 
     def _run(self, preparation: Preparation) -> None:
         image_id, verdict = None, None
