@@ -20,7 +20,9 @@ from appliance.executors.patience import RETRY_S, Patience
 from appliance.failpoints import reach
 from appliance.jobs.job import Attempt, Job, JobState, Verdict
 from appliance.jobs.log import append_notice
+from appliance.jobs.reason import Outcome
 from appliance.jobs.retry import again, final
+from appliance.jobs.verdict import told_to_stop
 
 logger = logging.getLogger(__name__)
 
@@ -63,11 +65,11 @@ class AttemptRun:
         """Launch or adopt the container, follow it to its end and record the verdict."""
         if self._is_over():
             return
-        verdict = self._launch.run()
-        if verdict:
-            self._finish(verdict, time.time())
+        launched = self._launch.run()
+        if isinstance(launched, Verdict):
+            self._finish(launched, time.time())
             return
-        memory = self._follow()
+        memory = self._follow(launched)
         container = self._ended_container()
         reach("exit.seen")
         faults = self._release(container) if container else []
@@ -101,6 +103,9 @@ class AttemptRun:
             logger.warning("The disk may not keep all that %s wrote: %s", self.name, error)
 
     def _finish(self, verdict: Verdict, finished_at: float) -> None:
+        job = self._jobs.get(self._job.id)
+        if verdict.outcome is Outcome.LOST and job.stop_reason:
+            verdict = told_to_stop(verdict, job.stop_reason, job.cancel_requested_by)
         earlier = [one for one in self._jobs.attempts(self._job.id) if one.id != self._attempt.id]
         attempts = [*earlier, replace(self._attempt, verdict=verdict)]
         decision = again(self._job.spec, attempts, verdict, time.time())
@@ -117,7 +122,7 @@ class AttemptRun:
 
     # From a running container to its end
 
-    def _follow(self) -> MemoryUse | None:
+    def _follow(self, launched: Container) -> MemoryUse | None:
         """Copy the log and heed requests to stop, until the container has ended."""
         log = LogCopy(
             self._engine,
@@ -127,8 +132,7 @@ class AttemptRun:
             self._job.spec.secrets,
             on_end=self.wake,
         )
-        container = self._patiently(lambda: self._engine.inspect(self.name))
-        with self._context.memory.watch(container.pid if container else None) as memory:
+        with self._context.memory.watch(launched.pid) as memory:
             log.begin()
             self.wake()
             while not log.is_done:

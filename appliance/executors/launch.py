@@ -62,8 +62,8 @@ class Launch:
         self._memory_bytes = memory_bytes
         self._patiently = Patience(self.name)
 
-    def run(self) -> Verdict | None:
-        """Return once the container runs or has ended; return a verdict when it never will run."""
+    def run(self) -> Container | Verdict:
+        """Return the container once it runs or has ended, or a verdict when it never will run."""
         try:
             container = self._find()
             if (container is None or not container.was_started) and (verdict := self._never(container)):
@@ -216,7 +216,7 @@ class Launch:
         images = self._patiently(self._engine.images)
         return image_missing(self._image_name(), sorted(image.short_name for image in images))
 
-    def _record_running(self) -> Verdict | None:
+    def _record_running(self) -> Container | Verdict:
         container = self._patiently(lambda: self._engine.inspect(self.name))
         if container is None:
             return container_removed()
@@ -225,4 +225,4 @@ class Launch:
         self._storage.lifecycle.record_running(self._attempt, started_at, digest)
         logger.info("Running %s", self.name)
         reach("running.recorded")
-        return None
+        return container

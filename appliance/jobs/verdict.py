@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from appliance.containers.cgroup import MemoryUse
 from appliance.jobs.advice import ADVICE, ADVICE_ON_PROGRAM, advice_on, advice_on_error, advice_on_sigkill
@@ -166,6 +166,12 @@ def forgotten() -> Verdict:
         ("the engine has no container of it",),
         advice=ADVICE[Reason.CONTAINER_REMOVED],
     )
+
+
+def told_to_stop(lost: Verdict, reason: Reason, by: str | None) -> Verdict:
+    """Return the verdict on a job that was lost while it was being stopped: it ended as was wished."""
+    stopped = _stopped(Ending(lost.exit_code or _KILLED, stop_reason=reason, stopped_by=by), reason)
+    return replace(stopped, evidence=lost.evidence, exit_code=lost.exit_code)
 
 
 # What Spud asked for

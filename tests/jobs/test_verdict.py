@@ -13,10 +13,12 @@ from appliance.jobs.verdict import (
     box_restarted,
     container_removed,
     disk_full,
+    engine_died,
     image_failed,
     image_missing,
     judge,
     launch_refused,
+    told_to_stop,
 )
 
 pytestmark = pytest.mark.unit
@@ -369,3 +371,14 @@ def test_no_log_takes_long_to_judge(piece: str) -> None:
     judge(Ending(exit_code=1, tail=[*traceback, f"RuntimeError: {text}"]))
     judge(Ending(exit_code=1, tail=[text]))
     assert time.process_time() - began < 2
+
+
+def test_a_job_that_was_lost_while_it_was_stopped_ended_as_wished() -> None:
+    verdict = told_to_stop(engine_died(), Reason.CANCELLED, "ada")
+    assert (verdict.outcome, verdict.reason, verdict.message) == (
+        Outcome.CANCELLED,
+        Reason.CANCELLED,
+        "cancelled by ada",
+    )
+    assert verdict.evidence == engine_died().evidence
+    assert told_to_stop(box_restarted(255), Reason.TIME_LIMIT, None).outcome is Outcome.TIMED_OUT
