@@ -57,6 +57,8 @@ _GPU_LIMITS = [
 _GOING_DOWN = ("containerd", "connection error", "transport is closing", "shutting down")
 _IS_STARTED_ALREADY = "already exists"
 """What containerd says of a task that it has and the engine has forgotten."""
+_NETWORK_GONE = re.compile(r"^network \S+ not found$")
+"""Somebody has tidied up (docker network prune); `NetworkGuard` sees to it."""
 _KILL_ALL = (
     "for group in $(grep --files-with-matches {id} /proc/[0-9]*/cgroup);"
     " do pid=${{group#/proc/}}; kill -KILL ${{pid%/cgroup}}; done"
@@ -109,6 +111,9 @@ class DockerEngine:
             except APIError as error:
                 if _IS_STARTED_ALREADY in _explanation(error):
                     raise Orphaned(f"The engine died while it started {name}.") from None
+                if _NETWORK_GONE.search(_explanation(error)):
+                    message = f"The network of {name} was removed; it is made anew."
+                    raise EngineUnavailable(message, was_asked=False) from None
                 raise self._refusal(error) from None
 
     def kill_orphan(self, container: Container) -> None:

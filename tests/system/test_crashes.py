@@ -52,6 +52,22 @@ def test_a_container_removed_by_hand_is_noticed(own_box: RunningBox) -> None:
 
 
 @pytest.fixture
+def slow_box(tmp_path: Path) -> Iterator[RunningBox]:
+    """A Spud that looks at the engine rarely."""
+    box = RunningBox(tmp_path, SPUD_SCHEDULER_RECONCILE_SECONDS="10")
+    yield box
+    box.stop()
+
+
+def test_a_job_waits_for_its_network_that_somebody_has_removed(slow_box: RunningBox) -> None:
+    slow_box.start()
+    script = slow_box.script("print('done')")
+    slow_box.wait(slow_box.submit(script))
+    docker("network", "rm", slow_box.prefix)
+    assert slow_box.wait(slow_box.submit(script))["outcome"] == "succeeded"
+
+
+@pytest.fixture
 def own_engine(tmp_path: Path) -> Iterator[OwnEngine]:
     engine = OwnEngine(tmp_path / "engine")
     engine.start()
