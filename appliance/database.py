@@ -141,12 +141,13 @@ class Database:
     def _migrate(self, was_filled: bool) -> None:  # noqa: FBT001  from a keyword
         """Bring the schema to the newest version; each step is one transaction."""
         self._check_version(was_filled)
+        is_new = self._schema() == 0
         for number, script in _migrations():
             with self.transaction() as connection:
                 current = self._schema()
                 if current >= number:
                     continue
-                if current:
+                if not is_new:
                     self.check()
                     _keep_copy(self.path, current)
                 for statement in _statements(script):

@@ -153,6 +153,11 @@ def test_the_database_of_before_stays_beside_the_migrated_one(tmp_path: Path, sc
     assert [found.name for found in path.parent.glob("*before-*")] == [kept.name]
 
 
+def test_a_new_database_needs_no_copy_of_an_empty_one(tmp_path: Path) -> None:
+    Database(tmp_path / "spud.db")
+    assert not list(tmp_path.glob("*before-*"))
+
+
 def test_a_migration_without_room_for_the_copy_changes_nothing(small_disk: Path) -> None:
     path = earlier(small_disk / "store", 1)
     with (small_disk / "ballast").open("wb") as ballast:

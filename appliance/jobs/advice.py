@@ -29,9 +29,14 @@ ADVICE: dict[Reason, str] = {
     Reason.CONTAINER_REMOVED: "Run it again with spud retry, and end jobs with spud cancel only.",
 }
 
+ADVICE_ON_GPU_RUNTIME = (
+    "The engine cannot give GPUs to containers: let an administrator install the NVIDIA Container Toolkit and"
+    " restart the engine, then run it again with spud retry."
+)
 ADVICE_ON_PROGRAM = "Check the command's spelling, or name an image that has the program with --image."
 
 
+_NO_GPU_RUNTIME = re.compile(r"could not select device driver|unresolvable CDI devices")
 _MODULE = re.compile(r"No module named '?(?P<name>[\w.]+)")
 _NO_FILE = re.compile(r"\[Errno 2\]|No such file or directory")
 _NOT_WRITABLE = re.compile(r"\[Errno (?:13|30)\]|Permission denied|Read-only file system")
@@ -46,6 +51,11 @@ def advice_on(reason: Reason, gpu_memory_bytes: int | None) -> str:
             " the whole card with --gpus 1, or use a smaller batch."
         )
     return ADVICE[reason]
+
+
+def advice_on_refusal(message: str) -> str:
+    """Return the advice for a container that the engine would not start, by what the engine said."""
+    return ADVICE_ON_GPU_RUNTIME if _NO_GPU_RUNTIME.search(message) else ADVICE[Reason.LAUNCH_ERROR]
 
 
 def advice_on_sigkill(memory: MemoryUse | None) -> str:

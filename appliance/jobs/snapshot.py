@@ -24,6 +24,7 @@ from typing import BinaryIO, cast
 
 from appliance.config import JobsSettings
 from appliance.errors import InvalidRequest, NotFound, StorageFull, TooLarge
+from appliance.jobs.quantity import size
 
 _CHUNK_BYTES = 1024**2
 _HEADER_LIMIT_BYTES = 1024**2
@@ -109,8 +110,7 @@ class SnapshotStore:
         free = shutil.disk_usage(self._directory).free
         if free < self._limits.min_free_bytes:
             raise StorageFull(
-                f"The box has only {free // _MIB} MiB of disk left."
-                " Remove old jobs or data, then submit again."
+                f"The box has only {size(free)} of disk left. Remove old jobs or data, then submit again."
             )
 
     def remove_leftovers(self) -> None:

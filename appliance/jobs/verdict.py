@@ -12,7 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from appliance.containers.cgroup import MemoryUse
-from appliance.jobs.advice import ADVICE, ADVICE_ON_PROGRAM, advice_on, advice_on_error, advice_on_sigkill
+from appliance.jobs.advice import (
+    ADVICE,
+    ADVICE_ON_PROGRAM,
+    advice_on,
+    advice_on_error,
+    advice_on_refusal,
+    advice_on_sigkill,
+)
 from appliance.jobs.evidence import disk_free, exit_of, first_sentence, memory_used, shared_memory_used
 from appliance.jobs.job import Verdict
 from appliance.jobs.logged_error import LoggedError, last_error, plain
@@ -104,7 +111,7 @@ def image_gone(image_id: str, *, ran_before: bool) -> Verdict:
 def launch_refused(message: str) -> Verdict:
     """Return the verdict on a container that the engine would not start."""
     return Verdict(
-        Outcome.FAILED, Reason.LAUNCH_ERROR, message, (message,), advice=ADVICE[Reason.LAUNCH_ERROR]
+        Outcome.FAILED, Reason.LAUNCH_ERROR, message, (message,), advice=advice_on_refusal(message)
     )
 
 

@@ -113,5 +113,5 @@ def test_a_damaged_archive_is_refused(tmp_path: Path, junk: bytes) -> None:
 
 
 def test_an_upload_is_refused_when_the_disk_is_nearly_full(tmp_path: Path) -> None:
-    with pytest.raises(StorageFull, match="MiB of disk left"):
+    with pytest.raises(StorageFull, match="iB of disk left"):
         store(tmp_path, min_free_bytes=1 << 60).add(make_archive({"a": "b"}))

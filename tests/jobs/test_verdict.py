@@ -382,3 +382,9 @@ def test_a_job_that_was_lost_while_it_was_stopped_ended_as_wished() -> None:
     )
     assert verdict.evidence == engine_died().evidence
     assert told_to_stop(box_restarted(255), Reason.TIME_LIMIT, None).outcome is Outcome.TIMED_OUT
+
+
+def test_an_engine_without_gpu_support_is_told_as_such() -> None:
+    refused = launch_refused('could not select device driver "" with capabilities: [[gpu]]')
+    assert "install the NVIDIA Container Toolkit" in refused.advice
+    assert "Correct what the engine refused" in launch_refused("no such device").advice
