@@ -112,7 +112,10 @@ def _provisioned() -> Iterator[Box]:
         assert saved.wait() == 0
         box.succeed("systemctl stop 'spud-*' docker.socket docker.service containerd.service")
         if not is_kept:
+            older = docker("images", "--format", "{{.Repository}}:{{.Tag}}", KEPT).split()
             docker("commit", box.name, kept)
+            if older:
+                docker("rmi", *older)
         yield box
 
 
