@@ -21,6 +21,8 @@ from appliance.errors import SpudError, Unavailable
 _TIMEOUT_S = 120
 _STREAM_TIMEOUT_S = 4 * 3600
 """How long a build or a copy may say nothing; builds have a limit of their own below that."""
+_PULL_TIMEOUT_S = 600
+"""How long a registry may send nothing: a pull that stands still keeps other images from being fetched."""
 _LOG = LogConfig(type="json-file", config={"max-size": "20m", "max-file": "2"})
 _NO_ID = re.compile(r"(sha256:)?[0-9a-f]{64}")
 
@@ -48,11 +50,15 @@ class DockerBuilds:
     def pull(self, reference: str) -> Iterator[Mapping[str, Any]]:
         """Fetch an image; yields the engine's messages, see containers/pull.py."""
         # A client of its own: closed in the middle it ends the pull.
-        with self._answering(), connect(self._socket, _STREAM_TIMEOUT_S) as client:
+        with self._answering(), connect(self._socket, _PULL_TIMEOUT_S) as client:
             try:
                 yield from client.pull(reference, stream=True, decode=True)
             except APIError as error:
                 yield {"error": str(error.explanation or error)}
+            except requests.RequestException as error:
+                if "timed out" not in str(error).lower():
+                    raise
+                yield {"error": f"the registry has sent nothing for {_PULL_TIMEOUT_S // 60} minutes"}
 
     def create(self, container: BuildContainer) -> None:
         """Create the container; raises SpudError with the engine's reason."""

@@ -182,7 +182,9 @@ class DockerEngine:
         parser = FrameParser()
         with _log_coming(self._socket, name):
             for piece in log_pieces(self._socket, name, {**query, "tail": "all" if tail is None else tail}):
-                yield parser.feed(piece)
+                records = parser.feed(piece)
+                if records or not piece:
+                    yield records
         if parser.is_within_frame:
             raise EngineUnavailable(f"The Docker engine at {self._socket} broke off the log of {name}.")
         for complaint in parser.complaints:

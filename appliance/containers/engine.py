@@ -114,7 +114,10 @@ class ContainerEngine(Protocol):
     def log_batches(
         self, name: str, *, follow: bool = False, tail: int | None = None
     ) -> Iterator[list[LogRecord]]:
-        """Yield the same in batches, each as soon as it comes; following may also end with the engine."""
+        """Yield the same in batches, each as soon as it comes; following may also end with the engine.
+
+        An empty batch says that nothing has come for a while.
+        """
 
     def find_image(self, name: str) -> Image | None:
         """Return the local image of that name, or None."""

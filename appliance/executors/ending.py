@@ -19,6 +19,8 @@ from appliance.jobs.verdict import Ending, container_removed, judge, launch_refu
 
 _EVIDENCE_LINES = 200
 _LOOK_AGAIN_S = 0.05
+_XID_LATE_S = 2.0
+"""How much later than the end that it caused an Xid may be heard; what comes after is the next job's."""
 
 
 def judge_container(
@@ -77,8 +79,9 @@ def check_gpus(
     faults: list[str] = []
     quarantined: list[Quarantine] = []
     since = container.started_at or attempt.created_at
+    until = (container.finished_at or time.time()) + _XID_LATE_S
     for uuid in attempt.gpu_uuids:
-        xids = context.xids.since(uuid, since)
+        xids = [xid for xid in context.xids.since(uuid, since) if xid.at <= until]
         faults += [xid.text for xid in xids]
         quarantined += [_quarantine(context, uuid, XID, xid.text) for xid in xids if xid.is_critical][:1]
         reading, rest = _wait_until_free(context, uuid, container.id)

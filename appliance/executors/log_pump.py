@@ -80,7 +80,15 @@ class LogPump:
             lines = MaskedLines(self._mask, self._longest_masked_bytes) if self._mask else None
             self._pass = _Pass(self._name, cursor, self._limit_bytes, lines)
             for records in self._engine.log_batches(self._name, follow=follow):
-                self._pass.take(records, file)
+                if records:
+                    self._pass.take(records, file)
+                elif not self._is_running():
+                    # Some engines go on following a log that has been rotated (moby issue 45728).
+                    return
+
+    def _is_running(self) -> bool:
+        container = self._engine.inspect(self._name)
+        return container is not None and container.is_running
 
 
 class _Pass:

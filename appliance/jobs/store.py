@@ -45,9 +45,11 @@ _REQUEST = (
     " json_extract(spec, '$.gpu_model'), json_extract(spec, '$.cpus'), json_extract(spec, '$.time'),"
     " json_extract(spec, '$.image'), job.image_digest, requirements_hash, waiting_for,"
 )
+# No retry waits for longer than 300 s: one that seems to has a clock behind it that was set back.
 _QUEUE = (
     _REQUEST + " NULL FROM job WHERE state = 'pending' AND (json_extract(spec, '$.gpus') > 0) = {gpus}"
-    " AND cancel_requested_by IS NULL AND not_before <= :now ORDER BY priority DESC, id LIMIT :limit"
+    " AND cancel_requested_by IS NULL AND (not_before <= :now OR not_before > :now + 600)"
+    " ORDER BY priority DESC, id LIMIT :limit"
 )
 _QUEUE_OF_GPUS, _QUEUE_OF_CPUS = _QUEUE.format(gpus=1), _QUEUE.format(gpus=0)
 _UNPLACED = (

@@ -57,7 +57,7 @@ class GpuWatch:
         snapshot = self._inventory.snapshot()
         uses = self._occupancy.look(snapshot.readings, found, found_at, with_jobs | self._with_jobs())
         self._known |= {gpu.uuid: gpu for gpu in snapshot.gpus}
-        self._apply(self._examine(snapshot, uses))
+        self._apply(self._examine(snapshot, uses, with_jobs))
         self._looked_at = looked_at
         return Cards(
             gpus=tuple(sorted(self._known.values(), key=lambda gpu: (gpu.index, gpu.uuid))),
@@ -69,7 +69,7 @@ class GpuWatch:
     def _with_jobs(self) -> frozenset[str]:
         return frozenset(held.gpu_uuid for held in self._jobs.reservations())
 
-    def _examine(self, snapshot: Snapshot, uses: dict[str, Use]) -> Change:
+    def _examine(self, snapshot: Snapshot, uses: dict[str, Use], with_jobs: Collection[str]) -> Change:
         readings = {reading.gpu_uuid: reading for reading in snapshot.readings}
         now = time.monotonic()
         up = {uuid for uuid, reading in readings.items() if reading.up}
@@ -80,7 +80,7 @@ class GpuWatch:
                 index=gpu.index,
                 up_for_s=now - self._up_since[gpu.uuid] if gpu.uuid in up else None,
                 error=_error(gpu, readings.get(gpu.uuid), snapshot),
-                is_free=gpu.uuid not in uses or uses[gpu.uuid].reason is None,
+                is_free=_is_free(readings.get(gpu.uuid), uses.get(gpu.uuid), gpu.uuid in with_jobs),
                 xid=_newest_critical(self._xids.since(gpu.uuid, self._looked_at)),
             )
             for gpu in self._known.values()
@@ -107,6 +107,14 @@ def _error(gpu: Gpu, reading: GpuReading | None, snapshot: Snapshot) -> str | No
     missing = f"GPU {gpu.index} ({gpu.uuid}) was in this box before, and the driver does not list it"
     why = f" ({snapshot.driver.error.rstrip('.')})" if snapshot.driver.error else ""
     return f"{missing}{why}; if it was taken out for good: spud gpus release {gpu.uuid}"
+
+
+def _is_free(reading: GpuReading | None, use: Use | None, has_jobs: bool) -> bool:  # noqa: FBT001
+    """Return whether nobody is left on the card: where no job is, whoever computes is left over."""
+    if use is not None and use.reason is not None:
+        return False
+    processes = reading.processes or () if reading else ()
+    return has_jobs or not any(process.kind == "compute" for process in processes)
 
 
 def _newest_critical(xids: Collection[Xid]) -> Xid | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from appliance.config import EngineSettings, GpusSettings
+from appliance.containers import log_connection
 from appliance.containers.docker_engine import DockerEngine
 from appliance.containers.engine import EngineUnavailable
 from appliance.executors.log_pump import LogPump
@@ -83,3 +84,11 @@ def test_a_job_that_writes_more_than_is_kept_leaves_its_last_words(container: st
     assert "line 199999\n" in text
     assert text.endswith("the last words\n")
     assert len(text) < 350_000
+
+
+def test_a_silent_container_is_told_to_be_silent(container: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_connection, "SILENCE_S", 0.1)
+    docker("run", "--detach", "--name", container, "spud/base", "sh", "-c", "echo a; sleep 2; echo b")
+    batches = list(ENGINE.log_batches(container, follow=True))
+    assert [record.text for batch in batches for record in batch] == [b"a", b"b"]
+    assert [] in batches

@@ -157,7 +157,7 @@ def test_a_job_that_was_told_to_stop_is_not_tried_again(storage: Storage, ada: U
 def test_a_job_to_be_tried_later_is_not_in_the_queue_yet(storage: Storage, ada: User) -> None:
     attempt = storage.lifecycle.start(add(storage, ada).id, [], "boot")
     assert attempt
-    storage.lifecycle.finish(attempt, DONE, 1.0, Again(time.time() + 1000, "tried again later"))
+    storage.lifecycle.finish(attempt, DONE, 1.0, Again(time.time() + 300, "tried again later"))
     assert storage.jobs.get(attempt.job_id).state is JobState.PENDING
     assert storage.jobs.queue(gpus=False, limit=10) == ()
 

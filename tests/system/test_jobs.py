@@ -69,9 +69,10 @@ def test_a_time_limit_ends_a_job(box: RunningBox) -> None:
 
 
 def test_higher_priority_starts_first(box: RunningBox) -> None:
-    running = box.submit("--", "sleep", "2")
+    running = box.submit("--", "sleep", "600")
     box.wait(running, "running")
     low, high = box.submit("--", "true"), box.submit("--priority", "5", "--", "true")
+    box.spud("cancel", str(running))
     assert box.wait(high)["started_at"] < box.wait(low)["started_at"]
 
 
