@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 
+from appliance.jobs.job import Share
 from tests.factories import make_gpu
 from tests.web.box import WebBox
 
@@ -124,6 +125,18 @@ def test_the_overview_keeps_itself_up_to_date(page: Page, served: WebBox) -> Non
     served.start(job, "GPU-0")
     expect(page.locator("#running")).to_contain_text("rnn")
     expect(page.locator(".gpu footer")).to_contain_text("rnn")
+
+
+def test_jobs_that_share_a_card_stand_below_each_other(page: Page, served: WebBox) -> None:
+    served.see(make_gpu(0))
+    for name in ("sweep", "finetune"):
+        job = served.submit("ada", gpu_memory="3G", name=name)
+        assert served.storage.lifecycle.start(job.id, [Share("GPU-0", 3 * 1024**3, 8 * 1024**3)], "boot")
+    page.goto(served.url + "/")
+    first, second = (page.locator(".gpu footer a").nth(index).bounding_box() for index in (0, 1))
+    assert first and second
+    assert second["x"] == first["x"]
+    assert second["y"] >= first["y"] + first["height"]
 
 
 def test_a_script_is_submitted(page: Page, served: WebBox, tmp_path: Path) -> None:
