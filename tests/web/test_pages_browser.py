@@ -134,7 +134,8 @@ def test_jobs_that_share_a_card_stand_below_each_other(page: Page, served: WebBo
         assert served.storage.lifecycle.start(job.id, [Share("GPU-0", 3 * 1024**3, 8 * 1024**3)], "boot")
     page.goto(served.url + "/")
     first, second = (page.locator(".gpu footer a").nth(index).bounding_box() for index in (0, 1))
-    assert first and second
+    assert first
+    assert second
     assert second["x"] == first["x"]
     assert second["y"] >= first["y"] + first["height"]
 
