@@ -45,7 +45,9 @@ def test_interrupt_ends_the_following_but_not_the_job(small_box: WebBox, tmp_pat
     (tmp_path / "code" / "train.py").touch()
     environ = {**os.environ, "SPUD_URL": small_box.url, "SPUD_TOKEN": small_box.token("ada", Role.ADMIN)}
     command = [sys.executable, "-m", "appliance.cli", "run", str(tmp_path / "code" / "train.py")]
-    running = subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True)
+    # Whoever runs the tests in the background of a shell ignores Ctrl-C, and so would the child.
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    running = subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
     assert running.stderr is not None
     while "Submitted" not in running.stderr.readline():
         pass
