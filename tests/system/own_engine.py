@@ -85,8 +85,9 @@ class OwnEngine:
         assert self._process
         self._process.terminate()
         self._process.wait(30)
-        # A killed engine leaves its folder mounted on itself.
-        subprocess.run(["umount", "--lazy", f"{self._folder}/data"], capture_output=True)
+        # A killed engine leaves its folder mounted on itself, and its network namespace.
+        for mounted in (f"{self._folder}/data", f"{self._run}/exec/netns/default"):
+            subprocess.run(["umount", "--lazy", mounted], capture_output=True)
         shutil.rmtree(self._run, ignore_errors=True)
         shutil.rmtree(self._folder, ignore_errors=True)
 
