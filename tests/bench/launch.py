@@ -36,7 +36,7 @@ from appliance.users.user import Role
 from tests.factories import make_archive, make_spec
 
 BATCH = 5
-PREFIX = "spud-bench"
+PREFIX = f"spud-bench-{os.getpid()}"
 SPEC = make_spec(command=["sleep", "0.2"], image="base")
 
 
@@ -125,6 +125,15 @@ def scheduler(settings: Settings) -> Iterator[None]:
             yield
         finally:
             process.terminate()
+    remove_containers()
+
+
+def remove_containers() -> None:
+    """Remove what the scheduler had no time to: its store is gone soon, the engine is not."""
+    listing = ["docker", "ps", "--all", "--quiet", "--filter", f"name={PREFIX}-"]
+    names = subprocess.run(listing, capture_output=True, text=True, check=True).stdout.split()
+    if names:
+        subprocess.run(["docker", "rm", "--force", *names], capture_output=True, check=True)
 
 
 def wait(storage: Storage, job: Job) -> Job:

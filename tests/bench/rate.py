@@ -4,9 +4,9 @@ Usage: python -m tests.bench.rate [--jobs 40] [--parallel 4] [--rounds 3] [--jso
 
 Both sides run the same number of containers that end at once, so many at a time, and are measured alike:
 by the engine's StartedAt of the first and the last. Bare: as many threads as slots, each of which creates,
-starts and awaits one container after another with the docker SDK, with the very arguments that Spud gives
-and folders prepared before. Spud: a queue of submitted jobs with as many slots. In turns within one run.
-Needs root, a Docker engine and the image spud/base.
+starts, awaits and removes one container after another with the docker SDK, with the very arguments that
+Spud gives and folders prepared before. Spud: a queue of submitted jobs with as many slots. In turns within
+one run. Needs root, a Docker engine and the image spud/base.
 """
 
 from __future__ import annotations
@@ -84,9 +84,6 @@ def bare(settings: Settings, storage: Storage, snapshot: str, count: int, parall
         thread.start()
     for thread in threads:
         thread.join()
-    engine = DockerEngine(settings.engine, settings.gpus, storage.box.store_id())
-    for arguments in prepared:
-        engine.remove(arguments.name)
     return rate(started)
 
 
@@ -109,9 +106,11 @@ def work(
         list(engine.logs(arguments.name, follow=True))  # ends with the container
         container = engine.inspect(arguments.name)
         started.append((container.started_at if container else None) or 0)
+        engine.remove(arguments.name)
 
 
 def rate(started: Sequence[float]) -> float:
+    assert all(started), "a container did not start"
     return (len(started) - 1) / (max(started) - min(started))
 
 
