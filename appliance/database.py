@@ -54,11 +54,12 @@ class Database:
         self._migrate(was_filled)
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def transaction(self, *, is_news: bool = True) -> Iterator[Connection]:
         """Run a block as one write transaction: all of it is kept, or nothing.
 
-        A block inside another one of the same thread is a part of that. Raises StorageFull when the disk is
-        full, Unavailable when another process holds the lock for longer than 10 s.
+        `on_commit` is called afterwards, unless it is no news to anybody. A block inside another one of the
+        same thread is a part of that. Raises StorageFull when the disk is full, Unavailable when another
+        process holds the lock for longer than 10 s.
         """
         connection = self._connection()
         if connection.in_transaction:
@@ -74,7 +75,8 @@ class Database:
             if _is_of_the_file(error):
                 raise _explain(error, self.path) from error
             raise
-        self._on_commit()
+        if is_news:
+            self._on_commit()
         if getattr(self._local, "empties_log", False):
             self.empty_log()
 

@@ -50,7 +50,7 @@ class BoxStore:
 
     def set_lanes(self, reasons: Mapping[str, str]) -> None:
         """Record why the jobs wait that are not at the head of their lane."""
-        self.set_fact("lanes", _LANES.dump_json(dict(reasons)).decode())
+        self.set_fact("lanes", _LANES.dump_json(dict(reasons)).decode(), is_news=False)
 
     def store_id(self) -> str:
         """Return what names this store for good; its containers bear it."""
@@ -81,11 +81,11 @@ class BoxStore:
         row = self._database.row("SELECT value FROM box WHERE fact = ?", (name,))
         return str(row["value"]) if row else None
 
-    def set_fact(self, name: str, value: str) -> None:
+    def set_fact(self, name: str, value: str, *, is_news: bool = True) -> None:
         """Record something under a name, when it differs from what is there."""
         if (self.fact(name) or "") == value:
             return
-        with self._database.transaction() as connection:
+        with self._database.transaction(is_news=is_news) as connection:
             connection.execute("INSERT OR REPLACE INTO box (fact, value) VALUES (?, ?)", (name, value))
 
     # Quarantine

@@ -1,7 +1,8 @@
 """Lifecycle: every change of a job's state, each with its event in one transaction.
 
 The scheduler alone changes states. The table of legal transitions is the only way: what it does not allow
-is not done, and the caller is told so.
+is not done, and the caller is told so. What the scheduler does of its own accord is no news to it, and rings
+no bell.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Lifecycle:
         """
         on = f" on {', '.join(share.gpu_uuid for share in shares)}" if shares else ""
         try:
-            with self._database.transaction() as connection:
+            with self._database.transaction(is_news=False) as connection:
                 if not _move(connection, job_id, JobState.STARTING, f"attempt started{on}"):
                     return None
                 attempt_id = _open_attempt(connection, job_id, boot_id, image_digest, time.time())
@@ -47,7 +48,7 @@ class Lifecycle:
 
         Returns None when the job is no longer pending.
         """
-        with self._database.transaction() as connection:
+        with self._database.transaction(is_news=False) as connection:
             if not _move(connection, job_id, JobState.STARTING, text):
                 return None
             _open_attempt(connection, job_id, boot_id, image_digest=None, placed_at=None)
@@ -73,7 +74,7 @@ class Lifecycle:
         Returns None, with nothing changed, when the job is being stopped or a GPU is taken.
         """
         try:
-            with self._database.transaction() as connection:
+            with self._database.transaction(is_news=False) as connection:
                 placed = connection.execute(
                     "UPDATE attempt SET placed_at = ?, boot_id = ? WHERE id = ? AND placed_at IS NULL"
                     " AND finished_at IS NULL"
@@ -95,13 +96,13 @@ class Lifecycle:
     def record_start_asked(self, attempt: Attempt) -> float:
         """Record that the engine is now asked to start the container, for the first time; return when."""
         now = time.time()
-        with self._database.transaction() as connection:
+        with self._database.transaction(is_news=False) as connection:
             connection.execute("UPDATE attempt SET start_asked_at = ? WHERE id = ?", (now, attempt.id))
         return now
 
     def record_running(self, attempt: Attempt, started_at: float, image_digest: str) -> bool:
         """Record that the container runs; False when the job is being stopped, or the attempt is over."""
-        with self._database.transaction() as connection:
+        with self._database.transaction(is_news=False) as connection:
             is_open = connection.execute(
                 "UPDATE attempt SET started_at = COALESCE(started_at, ?), image_digest = ?"
                 " WHERE id = ? AND finished_at IS NULL",
@@ -185,7 +186,7 @@ class Lifecycle:
         """Record why jobs wait that have no place yet, by their ids."""
         if not reasons:
             return
-        with self._database.transaction() as connection:
+        with self._database.transaction(is_news=False) as connection:
             connection.executemany(
                 "UPDATE job SET waiting_for = ? WHERE id = ? AND state IN ('pending', 'starting')",
                 [(reason, job_id) for job_id, reason in reasons.items()],
