@@ -206,8 +206,7 @@ def test_a_drained_box_starts_nothing_until_it_resumes(box: RunningBox) -> None:
 def test_a_container_with_our_label_and_no_job_keeps_its_card(box: RunningBox) -> None:
     name = f"{box.prefix}-999-1"
     label = f"spud.store={box.storage.box.store_id()}"
-    given = f"NVIDIA_VISIBLE_DEVICES={SECOND}"
-    options = ["--detach", "--name", name, "--label", label, "--env", given]
+    options = ["--detach", "--name", name, "--label", label, "--label", f"spud.gpus={SECOND}"]
     subprocess.run(["docker", "run", *options, "spud/base", "sleep", "300"], check=True, capture_output=True)
     try:
         until(lambda: seen(box).strangers == (name,), "it is seen")
